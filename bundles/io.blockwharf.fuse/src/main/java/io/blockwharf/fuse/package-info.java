@@ -1,0 +1,2 @@
+/** FUSE export driver. */
+package io.blockwharf.fuse;

@@ -1,0 +1,2 @@
+/** NBD server and export driver. */
+package io.blockwharf.nbd;

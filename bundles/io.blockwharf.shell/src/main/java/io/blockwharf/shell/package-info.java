@@ -1,0 +1,2 @@
+/** Gogo commands. */
+package io.blockwharf.shell;

@@ -1,0 +1,2 @@
+/** VDUSE export driver. */
+package io.blockwharf.vduse;

@@ -1,0 +1,2 @@
+/** vhost-user-blk export driver. */
+package io.blockwharf.vhostuser;
