@@ -1,0 +1,34 @@
+package io.blockwharf.api.block;
+
+import org.osgi.annotation.versioning.ConsumerType;
+
+/**
+ * Opens nodes of one type: an image format, a protocol or a filter. A service whose type is given
+ * by {@link BlockDriverName}.
+ *
+ * <p>The type parameter is the QAPI type of the driver's own options (the branch of {@code
+ * BlockdevOptions}); core reads it from the class and checks and reads the arguments with it. A
+ * component of type {@link BlockdevRef} (or {@code Optional} of it) in the record is a child of the
+ * node: core opens or finds it first and hands it over in {@link NodeSpec#child}.
+ *
+ * @param <O> the driver's options
+ */
+@ConsumerType
+public interface BlockDriver<O extends Record> {
+    /**
+     * Opens an image. Called with core's control lock held, never concurrently with itself.
+     *
+     * @return the open image
+     * @throws io.blockwharf.api.qmp.QmpException with nothing left behind
+     */
+    BlockImage open(NodeSpec<O> spec);
+
+    /**
+     * What a child means to this driver, which decides the permissions that core takes on it.
+     *
+     * @param child the child's name, as in the options
+     */
+    default ChildRole childRole(String child, O options) {
+        return child.equals("backing") ? ChildRole.BACKING : ChildRole.FILTERED;
+    }
+}

@@ -1,0 +1,60 @@
+package io.blockwharf.api.block;
+
+import org.osgi.annotation.versioning.ConsumerType;
+
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * What a {@link BlockDriver} implements: an open image, device or filter.
+ *
+ * <p>Core calls {@link #close} once, after all requests are finished and before it closes the
+ * image's children.
+ */
+@ConsumerType
+public interface BlockImage extends BlockIo, AutoCloseable {
+    /**
+     * The permissions that the users of this node take together and grant together have changed.
+     * Called before the first request and before each change takes effect.
+     *
+     * @throws io.blockwharf.api.qmp.QmpException if they cannot be had (a lock of another process);
+     *     the permissions of before stay in force
+     */
+    default void permissions(Set<Permission> taken, Set<Permission> shared) {}
+
+    /**
+     * Changes the size; new bytes read as zeroes. Never called on a read-only node.
+     *
+     * @throws BlockIoException with {@link Errno#ENOTSUP} where the driver cannot
+     */
+    default void resize(long length) throws BlockIoException {
+        throw new BlockIoException(Errno.ENOTSUP, "the driver does not support resizing");
+    }
+
+    /**
+     * A queue of the driver's own, if it has a better way than a pool of threads that call the
+     * synchronous methods. See {@link BlockNode#openQueue}.
+     */
+    default Optional<BlockQueue> openQueue(int depth) {
+        return Optional.empty();
+    }
+
+    /**
+     * The file name as QMP shows it, for example {@code /images/disk.raw} or {@code null-co://}.
+     */
+    String filename();
+
+    /** Bytes that the image takes on the host, if that is known. */
+    default Optional<Long> allocatedSize() {
+        return Optional.empty();
+    }
+
+    /** Whatever else is worth showing in the shell, in plain values. */
+    default Map<String, Object> details() {
+        return Map.of();
+    }
+
+    @Override
+    void close();
+}

@@ -1,0 +1,67 @@
+package io.blockwharf.api.block;
+
+import org.osgi.annotation.versioning.ProviderType;
+
+import java.util.Set;
+
+/**
+ * One user's handle on a node of the block graph: an export's, or a parent node's on its child.
+ *
+ * <p>The handle carries the permissions that its user takes on the node and those it grants to the
+ * node's other users. Core checks each request against the node's size and alignment (a request
+ * past the end fails with {@link Errno#EINVAL}, a misaligned one is bounced), refuses writes
+ * through a handle without {@link Permission#WRITE} with {@link Errno#EPERM}, applies the node's
+ * generic options (detect-zeroes, discard, cache.no-flush), and marks dirty bitmaps.
+ */
+@ProviderType
+public interface BlockNode extends BlockIo, AutoCloseable {
+    /** The node-name. */
+    String name();
+
+    /** The driver of the node, for example {@code file} or {@code qcow2}. */
+    String driver();
+
+    /** Whether the node was opened read-only. */
+    boolean readOnly();
+
+    /**
+     * Replaces the permissions of this handle. Either all takes effect or nothing.
+     *
+     * @throws io.blockwharf.api.qmp.QmpException when another user of the node, or another process
+     *     that has the image locked, is in conflict
+     */
+    void permissions(Set<Permission> taken, Set<Permission> shared);
+
+    /**
+     * With the write cache off every write is on stable storage before it completes (QMP's {@code
+     * writethrough}, VIRTIO's {@code writeback} = 0). On by default.
+     */
+    void writeCache(boolean enabled);
+
+    /** Whether the write cache is on. */
+    boolean writeCache();
+
+    /**
+     * Changes the size of the node. Needs {@link Permission#RESIZE}. New bytes read as zeroes.
+     *
+     * @param length the new size in bytes
+     */
+    void resize(long length) throws BlockIoException;
+
+    /**
+     * Calls {@code listener} after each change of the node's size, on the thread that made the
+     * change; it must return soon. It is called no more once the handle is closed.
+     */
+    void onResize(Runnable listener);
+
+    /**
+     * Opens a queue for requests that would block. The queue belongs to one serving thread.
+     *
+     * @param depth how many requests may be in flight at most, 1 to 4096
+     */
+    BlockQueue openQueue(int depth);
+
+    /** Gives the permissions back. Idempotent. Requests must be finished and queues closed. */
+    @Override
+    void close();
+}

@@ -1,0 +1,31 @@
+package io.blockwharf.api.export;
+
+import org.osgi.annotation.versioning.ConsumerType;
+
+import java.util.Map;
+import java.util.concurrent.CompletionStage;
+
+/** A running export. Its methods may be called from any thread and do not block. */
+@ConsumerType
+public interface BlockExport {
+    /** Whether somebody uses the export, so that safe removal has to refuse. */
+    boolean inUse();
+
+    /**
+     * Begins to end the export: no new clients, existing ones are disconnected, requests in flight
+     * are finished. Idempotent.
+     */
+    void requestShutdown();
+
+    /**
+     * Completes when the last client and the last request are gone, the node is flushed and not
+     * used any more, and everything that the export took from the host is given back. Never
+     * completes exceptionally.
+     */
+    CompletionStage<Void> closed();
+
+    /** What is worth showing about the export besides its options, in plain values. */
+    default Map<String, Object> details() {
+        return Map.of();
+    }
+}

@@ -1,0 +1,39 @@
+package io.blockwharf.api.export;
+
+import org.osgi.annotation.versioning.ProviderType;
+
+/**
+ * A named event loop that exports can share: QEMU's {@code iothread} object. Everything given to it
+ * runs on its one thread, in turn, and must not block.
+ */
+@ProviderType
+public interface IoThread {
+    /** Ends the watch on a file descriptor. */
+    interface Watch extends AutoCloseable {
+        /** Also waits for writability, or no longer does. On the loop's thread. */
+        void writable(boolean interested);
+
+        /** Idempotent; on the loop's thread. The handler is not called any more. */
+        @Override
+        void close();
+    }
+
+    /** The object's id. */
+    String id();
+
+    /**
+     * Calls a handler whenever a file descriptor is readable (or writable, if asked) or hung up.
+     * Level-triggered. May be called from any thread.
+     */
+    Watch watch(int fd, Runnable handler);
+
+    /** Runs a task soon. May be called from any thread; on the loop's own it is queued, too. */
+    void execute(Runnable task);
+
+    /**
+     * Calls a source of work while the loop polls before it sleeps.
+     *
+     * @param source returns true if it found something to do; on the loop's thread
+     */
+    Watch poll(java.util.function.BooleanSupplier source);
+}

@@ -1,0 +1,14 @@
+package io.blockwharf.api.qmp;
+
+import java.lang.annotation.ElementType;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
+import java.lang.annotation.Target;
+
+/** A member whose name on the wire is not the component's name with dashes. */
+@Retention(RetentionPolicy.RUNTIME)
+@Target({ElementType.RECORD_COMPONENT})
+public @interface WireName {
+    /** The name on the wire. */
+    String value();
+}
