@@ -2,6 +2,7 @@ package io.blockwharf.api.block;
 
 import org.osgi.annotation.versioning.ProviderType;
 
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -60,6 +61,25 @@ public interface BlockNode extends BlockIo, AutoCloseable {
      * @param depth how many requests may be in flight at most, 1 to 4096
      */
     BlockQueue openQueue(int depth);
+
+    /**
+     * Asks for leave to use the node's bytes behind core's back. Granted only while the whole node
+     * lies verbatim at the beginning of one regular file of the same size, and nothing has to see
+     * or change requests: no dirty bitmap, write threshold or detect-zeroes, and the write cache is
+     * on. While it is held, core refuses whatever would end that, and closing the node; a writer
+     * may also extend the file if this handle has {@link Permission#RESIZE}. May be called from a
+     * thread that serves requests: does not take the control lock.
+     *
+     * @param write whether the file will be written; needs {@link Permission#WRITE}
+     */
+    default Optional<DirectAccess> directAccess(boolean write) {
+        return Optional.empty();
+    }
+
+    /** Bytes that the node takes on the host, if that is known. */
+    default Optional<Long> allocatedSize() {
+        return Optional.empty();
+    }
 
     /** Gives the permissions back. Idempotent. Requests must be finished and queues closed. */
     @Override
