@@ -1,12 +1,13 @@
 package io.blockwharf.core.control;
 
-import java.util.concurrent.locks.ReentrantLock;
 import org.osgi.service.component.annotations.Component;
 
+import java.util.concurrent.locks.ReentrantLock;
+
 /**
- * The one lock of the control plane. Commands run under it, and so does whatever else changes nodes,
- * exports or objects: the coming and going of drivers, an export that ends by itself. Threads that
- * serve an export never take it.
+ * The one lock of the control plane. Commands run under it, and so does whatever else changes
+ * nodes, exports or objects: the coming and going of drivers, an export that ends by itself.
+ * Threads that serve an export never take it.
  *
  * <pre>{@code
  * try (var _ = lock.take()) {

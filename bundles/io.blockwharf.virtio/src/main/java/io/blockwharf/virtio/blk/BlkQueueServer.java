@@ -1,0 +1,385 @@
+package io.blockwharf.virtio.blk;
+
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.BlockQueue;
+import io.blockwharf.api.block.Errno;
+import io.blockwharf.api.block.IoVector;
+import io.blockwharf.api.block.RequestFlags;
+import io.blockwharf.virtio.queue.DescriptorChain;
+import io.blockwharf.virtio.queue.InFlightLog;
+import io.blockwharf.virtio.queue.SplitQueue;
+import io.blockwharf.virtio.queue.Virtqueue;
+import io.blockwharf.virtio.queue.VirtqueueException;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.ArrayDeque;
+import java.util.Optional;
+
+/**
+ * Executes the requests of one virtqueue. Owned by the thread that serves the queue; {@link #serve}
+ * is called whenever the driver has kicked the queue or {@link #fd} is readable.
+ *
+ * <p>A read or write is tried inline first; what would block, and everything that is slow by
+ * nature, goes through a {@link BlockQueue} and completes later and out of order. What was finished
+ * in one call of {@link #serve} is given back together, with one notification. Nothing is allocated
+ * for a request once as many have been in flight as ever are.
+ */
+public final class BlkQueueServer implements AutoCloseable {
+    private static final int TYPE_IN = 0;
+    private static final int TYPE_OUT = 1;
+    private static final int TYPE_FLUSH = 4;
+    private static final int TYPE_GET_ID = 8;
+    private static final int TYPE_DISCARD = 11;
+    private static final int TYPE_WRITE_ZEROES = 13;
+
+    private static final int HEADER_BYTES = 16;
+    private static final int RANGE_BYTES = 16;
+    private static final int RANGE_FLAG_UNMAP = 1;
+
+    private static final ValueLayout.OfInt U32 =
+            ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfLong U64 =
+            ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    /** A request that was taken: its buffer and, for ranges, how far it has come. */
+    private static final class Request {
+        final int cookie;
+        final DescriptorChain chain;
+        final IoVector data;
+        final MemorySegment scratch;
+        int type;
+        long written;
+        int range;
+        int ranges;
+
+        Request(int cookie, Arena arena) {
+            this.cookie = cookie;
+            // Header and status besides the data, and a few more where regions meet.
+            chain = new DescriptorChain(arena, VirtioBlk.SEG_MAX + 34);
+            data = new IoVector(arena, VirtioBlk.SEG_MAX + 34);
+            scratch = arena.allocate((long) RANGE_BYTES * VirtioBlk.RANGE_SEGMENTS, 8);
+        }
+    }
+
+    private final VirtioBlk device;
+    private final Virtqueue queue;
+    private final Optional<InFlightLog> log;
+    private final Runnable notification;
+    private final BlockQueue blocking;
+    private final Arena arena = Arena.ofShared();
+    private final Request[] requests;
+    private final ArrayDeque<Request> free;
+    private final BlockQueue.Completion completion = this::completed;
+    private int made;
+    private long served;
+
+    /**
+     * Takes a queue into service.
+     *
+     * @param log where buffers in flight are written down; buffers that it holds from an earlier
+     *     process must have been given to {@link #resume} before the first {@link #serve}
+     * @param notification tells the driver that buffers were given back; called on this thread
+     */
+    public BlkQueueServer(
+            VirtioBlk device, Virtqueue queue, Optional<InFlightLog> log, Runnable notification) {
+        this.device = device;
+        this.queue = queue;
+        this.log = log;
+        this.notification = notification;
+        int depth = Math.min(queue.size(), 1024);
+        this.requests = new Request[depth];
+        this.free = new ArrayDeque<>(depth);
+        this.blocking = device.node().openQueue(depth);
+    }
+
+    /** Executes what was in flight when an earlier process died, in its order. */
+    public void resume(SplitQueue ring, InFlightLog pending) throws VirtqueueException {
+        for (int head : pending.pending()) {
+            Request request = take();
+            ring.take(head, request.chain);
+            execute(request);
+        }
+        finishBatch();
+    }
+
+    /**
+     * Executes what is available and gives back what is finished. Returns when the driver has
+     * nothing more, after asking it for a notification.
+     *
+     * @param polling leave the driver's notifications off: the caller looks again by itself
+     * @return whether anything was done
+     * @throws VirtqueueException if the driver broke the rules; the queue cannot go on
+     */
+    public boolean serve(boolean polling) throws VirtqueueException {
+        boolean worked = false;
+        queue.disableNotifications();
+        do {
+            worked |= blocking.reap(completion) > 0;
+            // One ring's worth at a time, so that a busy driver does not keep completions waiting.
+            for (int n = 0; n < queue.size() && (!free.isEmpty() || made < requests.length); n++) {
+                Request request = take();
+                boolean taken = false;
+                try {
+                    taken = queue.next(request.chain);
+                } finally {
+                    if (!taken) {
+                        free.addLast(request);
+                    }
+                }
+                if (!taken) {
+                    break;
+                }
+                if (log.isPresent()) {
+                    log.get().taken(request.chain.id());
+                }
+                served++;
+                worked = true;
+                execute(request);
+            }
+            finishBatch();
+        } while (polling ? false : !armed());
+        return worked;
+    }
+
+    private boolean armed() throws VirtqueueException {
+        // With every request in flight a kick could not be answered: wait for completions instead.
+        return (free.isEmpty() && made == requests.length) || queue.enableNotifications();
+    }
+
+    private Request take() {
+        Request request = free.pollLast();
+        if (request == null) {
+            request = new Request(made, arena);
+            requests[made++] = request;
+        }
+        return request;
+    }
+
+    private void finishBatch() {
+        blocking.submit();
+        blocking.reap(completion); // what was in the cache is finished already
+        if (log.isPresent()) {
+            log.get().publishing();
+        }
+        boolean wanted = queue.publish();
+        if (log.isPresent() && queue instanceof SplitQueue split) {
+            log.get().published(split.usedPosition());
+        }
+        if (wanted) {
+            notification.run();
+        }
+    }
+
+    /** Section 5.2.6: reads the header, checks the request, starts it. */
+    private void execute(Request request) throws VirtqueueException {
+        IoVector readable = request.chain.readable();
+        IoVector writable = request.chain.writable();
+        if (readable.byteCount() < HEADER_BYTES || writable.byteCount() < 1) {
+            throw new VirtqueueException("request without a header or a status byte (5.2.6)");
+        }
+        MemorySegment header = readable.base(0);
+        long at = readable.offset(0);
+        if (readable.length(0) < HEADER_BYTES) {
+            request.data.slice(readable, 0, HEADER_BYTES).copyTo(request.scratch, 0);
+            header = request.scratch;
+            at = 0;
+        }
+        request.type = header.get(U32, at);
+        long sector = header.get(U64, at + 8);
+        request.written = 0;
+        try {
+            switch (request.type) {
+                case TYPE_IN -> {
+                    request.data.slice(writable, 0, writable.byteCount() - 1);
+                    long offset = offset(sector, request.data.byteCount());
+                    request.written = request.data.byteCount();
+                    if (device.node().tryRead(offset, request.data)) {
+                        finish(request, BlkStatus.OK);
+                    } else {
+                        blocking.read(request.cookie, offset, request.data);
+                    }
+                }
+                case TYPE_OUT -> {
+                    request.data.slice(readable, HEADER_BYTES, readable.byteCount() - HEADER_BYTES);
+                    long offset = offset(sector, request.data.byteCount());
+                    checkWritable();
+                    if (device.node().tryWrite(offset, request.data, 0)) {
+                        finish(request, BlkStatus.OK);
+                    } else {
+                        blocking.write(request.cookie, offset, request.data, 0);
+                    }
+                }
+                case TYPE_FLUSH -> blocking.flush(request.cookie);
+                case TYPE_GET_ID -> {
+                    long length = Math.min(writable.byteCount() - 1, VirtioBlk.ID_BYTES);
+                    request.data.slice(writable, 0, length).copyFrom(device.id(), 0);
+                    request.written = length;
+                    finish(request, BlkStatus.OK);
+                }
+                case TYPE_DISCARD, TYPE_WRITE_ZEROES -> {
+                    long length = readable.byteCount() - HEADER_BYTES;
+                    checkWritable();
+                    if (length == 0
+                            || length % RANGE_BYTES != 0
+                            || length / RANGE_BYTES > VirtioBlk.RANGE_SEGMENTS) {
+                        finish(request, BlkStatus.UNSUPP);
+                        return;
+                    }
+                    // Copied before it is checked: the driver could change it in between.
+                    request.data.slice(readable, HEADER_BYTES, length).copyTo(request.scratch, 0);
+                    request.range = 0;
+                    request.ranges = (int) (length / RANGE_BYTES);
+                    for (int i = 0; i < request.ranges; i++) {
+                        if (!rangeFlagsKnown(request, i)) {
+                            finish(request, BlkStatus.UNSUPP);
+                            return;
+                        }
+                        rangeOffset(request, i);
+                    }
+                    startRange(request);
+                }
+                default -> finish(request, BlkStatus.UNSUPP);
+            }
+        } catch (BlockIoException e) {
+            request.written = 0;
+            finish(request, BlkStatus.of(e.errno()));
+        }
+    }
+
+    /** Section 5.2.6.1: whole blocks inside the device. */
+    private long offset(long sector, long length) throws BlockIoException {
+        long capacity = device.capacity();
+        int blockSectors = device.blockSize() / VirtioBlk.SECTOR_BYTES;
+        if (length % device.blockSize() != 0
+                || sector % blockSectors != 0
+                || Long.compareUnsigned(sector, capacity) > 0
+                || length / VirtioBlk.SECTOR_BYTES > capacity - sector) {
+            throw OUT_OF_RANGE;
+        }
+        return sector * VirtioBlk.SECTOR_BYTES;
+    }
+
+    private void checkWritable() throws BlockIoException {
+        if (!device.writable()) {
+            throw READ_ONLY;
+        }
+    }
+
+    // Preallocated: a hostile driver shall not make us fill in stack traces.
+    private static final BlockIoException OUT_OF_RANGE =
+            new BlockIoException(Errno.EINVAL, "request outside the device or misaligned");
+    private static final BlockIoException READ_ONLY =
+            new BlockIoException(Errno.EROFS, "the device is read-only");
+
+    private static boolean rangeFlagsKnown(Request request, int i) {
+        int flags = request.scratch.get(U32, (long) RANGE_BYTES * i + 12);
+        // unmap is for write-zeroes only, the other bits are reserved: section 5.2.6.2.
+        return (flags & ~(request.type == TYPE_WRITE_ZEROES ? RANGE_FLAG_UNMAP : 0)) == 0;
+    }
+
+    private long rangeLength(Request request, int i) {
+        return Integer.toUnsignedLong(request.scratch.get(U32, (long) RANGE_BYTES * i + 8))
+                * VirtioBlk.SECTOR_BYTES;
+    }
+
+    private long rangeOffset(Request request, int i) throws BlockIoException {
+        long length = rangeLength(request, i);
+        if (length > (long) VirtioBlk.RANGE_SECTORS * VirtioBlk.SECTOR_BYTES) {
+            throw OUT_OF_RANGE;
+        }
+        return offset(request.scratch.get(U64, (long) RANGE_BYTES * i), length);
+    }
+
+    private void startRange(Request request) throws BlockIoException {
+        int i = request.range;
+        long offset = rangeOffset(request, i);
+        long length = rangeLength(request, i);
+        if (request.type == TYPE_DISCARD) {
+            blocking.discard(request.cookie, offset, length);
+        } else {
+            int flags = request.scratch.get(U32, (long) RANGE_BYTES * i + 12);
+            blocking.writeZeroes(
+                    request.cookie,
+                    offset,
+                    length,
+                    (flags & RANGE_FLAG_UNMAP) != 0 ? RequestFlags.MAY_UNMAP : 0);
+        }
+    }
+
+    private void completed(long cookie, Errno result) {
+        Request request = requests[(int) cookie];
+        boolean ranges = request.type == TYPE_DISCARD || request.type == TYPE_WRITE_ZEROES;
+        if (result == Errno.OK && ranges && ++request.range < request.ranges) {
+            try {
+                startRange(request);
+                return;
+            } catch (BlockIoException e) {
+                finish(request, BlkStatus.of(e.errno())); // shrunk in the meantime
+                return;
+            }
+        }
+        if (result != Errno.OK) {
+            request.written = 0;
+        }
+        finish(request, BlkStatus.of(result));
+    }
+
+    private void finish(Request request, byte status) {
+        IoVector writable = request.chain.writable();
+        int last = writable.count() - 1;
+        writable.base(last)
+                .set(
+                        ValueLayout.JAVA_BYTE,
+                        writable.offset(last) + writable.length(last) - 1,
+                        status);
+        if (log.isPresent()) {
+            log.get().completing(request.chain.id());
+        }
+        // The used length counts from the beginning, so the status byte at the end is in it only
+        // if everything before it was written (2.7.8).
+        boolean whole = request.written == writable.byteCount() - 1;
+        queue.complete(request.chain, whole ? request.written + 1 : request.written);
+        free.addLast(request);
+    }
+
+    /** Requests that were taken and not given back. */
+    public int inFlight() {
+        return made - free.size();
+    }
+
+    /** Requests taken since the queue is served; read by any thread, approximately. */
+    public long served() {
+        return served;
+    }
+
+    /** Polls readable when requests in flight have finished and {@link #serve} should be called. */
+    public int fd() {
+        return blocking.fd();
+    }
+
+    /**
+     * Waits for everything in flight and gives it back, so that the ring is at rest at {@link
+     * Virtqueue#position}.
+     *
+     * @param await blocks until {@link #fd} is readable
+     */
+    public void drain(Runnable await) {
+        while (blocking.inFlight() > 0) {
+            finishBatch();
+            if (blocking.inFlight() > 0) {
+                await.run();
+            }
+        }
+        finishBatch();
+    }
+
+    /** Frees the queue's memory. {@link #drain} first. */
+    @Override
+    public void close() {
+        blocking.close();
+        arena.close();
+    }
+}

@@ -1,0 +1,175 @@
+package io.blockwharf.virtio.blk;
+
+import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.virtio.queue.Virtqueue;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+
+/**
+ * A virtio-blk device: what it offers and how large it is. Shared by all queues of an export and
+ * immutable, except that the node's size may change and that the driver may switch the node's write
+ * cache.
+ */
+public final class VirtioBlk {
+    /** The device's number, section 5.2.1. */
+    public static final int DEVICE_ID = 2;
+
+    /** The unit of all addresses on the wire in bytes, section 5.2.4. */
+    public static final int SECTOR_BYTES = 512;
+
+    /** Feature bits of section 5.2.3. */
+    public static final long F_SIZE_MAX = 1L << 1;
+
+    /** See section 5.2.3. */
+    public static final long F_SEG_MAX = 1L << 2;
+
+    /** See section 5.2.3. */
+    public static final long F_RO = 1L << 5;
+
+    /** See section 5.2.3. */
+    public static final long F_BLK_SIZE = 1L << 6;
+
+    /** See section 5.2.3. */
+    public static final long F_FLUSH = 1L << 9;
+
+    /** See section 5.2.3. */
+    public static final long F_TOPOLOGY = 1L << 10;
+
+    /** See section 5.2.3. */
+    public static final long F_CONFIG_WCE = 1L << 11;
+
+    /** See section 5.2.3. */
+    public static final long F_MQ = 1L << 12;
+
+    /** See section 5.2.3. */
+    public static final long F_DISCARD = 1L << 13;
+
+    /** See section 5.2.3. */
+    public static final long F_WRITE_ZEROES = 1L << 14;
+
+    /** The size of {@code struct virtio_blk_config} up to write_zeroes, section 5.2.4. */
+    public static final int CONFIG_BYTES = 60;
+
+    /** Where {@code writeback} lies, the only field that a driver may write. */
+    public static final int CONFIG_WRITEBACK = 32;
+
+    /** The most data segments of a request. */
+    public static final int SEG_MAX = 126;
+
+    /** The most segments of a discard or write-zeroes request. */
+    public static final int RANGE_SEGMENTS = 32;
+
+    /** The most sectors of one segment of a discard or write-zeroes request. */
+    public static final int RANGE_SECTORS = Integer.MAX_VALUE / SECTOR_BYTES;
+
+    /** The length of the answer to GET_ID, section 5.2.6. */
+    public static final int ID_BYTES = 20;
+
+    private static final ValueLayout.OfShort U16 =
+            ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfInt U32 =
+            ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfLong U64 =
+            ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+    private final BlockNode node;
+    private final boolean writable;
+    private final int blockSize;
+    private final int queues;
+    private final byte[] id;
+
+    /**
+     * A device.
+     *
+     * @param node what it stores its data in; stays the caller's
+     * @param writable whether the driver may write
+     * @param blockSize the logical block size in bytes, a power of two from 512 to 2 MiB
+     * @param queues how many request queues there are, 1 to 65535
+     * @param serial the answer to GET_ID; what exceeds {@value #ID_BYTES} bytes is cut off
+     */
+    public VirtioBlk(BlockNode node, boolean writable, int blockSize, int queues, String serial) {
+        this.node = node;
+        this.writable = writable;
+        this.blockSize = blockSize;
+        this.queues = queues;
+        this.id = Arrays.copyOf(serial.getBytes(StandardCharsets.UTF_8), ID_BYTES);
+    }
+
+    /** The node. */
+    public BlockNode node() {
+        return node;
+    }
+
+    /** Whether the driver may write. */
+    public boolean writable() {
+        return writable;
+    }
+
+    /** The logical block size in bytes. */
+    public int blockSize() {
+        return blockSize;
+    }
+
+    /** The answer to GET_ID. */
+    MemorySegment id() {
+        return MemorySegment.ofArray(id);
+    }
+
+    /** The size that the driver sees, in sectors: whole logical blocks. */
+    public long capacity() {
+        long length = node.length();
+        return (length - length % blockSize) / SECTOR_BYTES;
+    }
+
+    /** The feature bits that the device and its queues offer. */
+    public long features() {
+        return F_SEG_MAX
+                | F_BLK_SIZE
+                | F_FLUSH
+                | F_TOPOLOGY
+                | F_CONFIG_WCE
+                | (queues > 1 ? F_MQ : 0)
+                | (writable ? F_DISCARD | F_WRITE_ZEROES : F_RO)
+                | Virtqueue.F_VERSION_1
+                | Virtqueue.F_INDIRECT_DESC
+                | Virtqueue.F_EVENT_IDX
+                | Virtqueue.F_RING_PACKED;
+    }
+
+    /** The configuration space as it is now, {@value #CONFIG_BYTES} bytes, section 5.2.4. */
+    public byte[] config() {
+        var bytes = new byte[CONFIG_BYTES];
+        var config = MemorySegment.ofArray(bytes);
+        config.set(U64, 0, capacity());
+        config.set(U32, 12, SEG_MAX);
+        config.set(U32, 20, blockSize);
+        int physical = Math.max(blockSize, node.limits().requestAlignment());
+        config.set(
+                ValueLayout.JAVA_BYTE,
+                24,
+                (byte) Integer.numberOfTrailingZeros(physical / blockSize));
+        config.set(U16, 26, (short) 1); // min_io_size, in blocks
+        config.set(U32, 28, Math.max(1, node.limits().optimalTransfer() / blockSize));
+        config.set(ValueLayout.JAVA_BYTE, CONFIG_WRITEBACK, (byte) (node.writeCache() ? 1 : 0));
+        config.set(U16, 34, (short) queues);
+        if (writable) {
+            int alignment = Math.max(blockSize, node.limits().discardAlignment()) / SECTOR_BYTES;
+            config.set(U32, 36, RANGE_SECTORS);
+            config.set(U32, 40, RANGE_SEGMENTS);
+            config.set(U32, 44, alignment);
+            config.set(U32, 48, RANGE_SECTORS);
+            config.set(U32, 52, RANGE_SEGMENTS);
+            config.set(ValueLayout.JAVA_BYTE, 56, (byte) 1); // write_zeroes_may_unmap
+        }
+        return bytes;
+    }
+
+    /** Carries out a write of the driver to {@code writeback}, section 5.2.5. */
+    public void setWriteback(boolean writeback) {
+        node.writeCache(writeback);
+    }
+}

@@ -1,0 +1,91 @@
+package io.blockwharf.virtio.queue;
+
+import io.blockwharf.api.block.IoVector;
+
+import java.lang.foreign.Arena;
+
+/**
+ * One buffer that the driver has made available: what the device may read, then what it may write
+ * (VIRTIO 1.3 section 2.6.4). A reusable object of the thread that serves the queue.
+ */
+public final class DescriptorChain {
+    private final IoVector readable;
+    private final IoVector writable;
+    private final long[] writtenAddress;
+    private final long[] writtenLength;
+    private int writableDescriptors;
+    int id;
+    int descriptors;
+
+    /**
+     * An empty chain.
+     *
+     * @param arena owns its native arrays
+     * @param capacity the most readable and the most writable descriptors of a buffer, 1 to 1024; a
+     *     longer chain breaks the queue, so take what the device promises to accept
+     */
+    public DescriptorChain(Arena arena, int capacity) {
+        readable = new IoVector(arena, capacity);
+        writable = new IoVector(arena, capacity);
+        writtenAddress = new long[capacity];
+        writtenLength = new long[capacity];
+    }
+
+    /** What the device may read, in order. */
+    public IoVector readable() {
+        return readable;
+    }
+
+    /** What the device may write, in order. */
+    public IoVector writable() {
+        return writable;
+    }
+
+    /** The number by which the chain is given back: the index of its head, or its buffer id. */
+    public int id() {
+        return id;
+    }
+
+    /** Ring slots that the chain takes (packed rings). */
+    int slots() {
+        return descriptors;
+    }
+
+    void clear() {
+        readable.clear();
+        writable.clear();
+        writableDescriptors = 0;
+    }
+
+    /** Appends one descriptor. */
+    void add(GuestMemory memory, long address, long length, boolean write)
+            throws VirtqueueException {
+        if (!write && writableDescriptors > 0) {
+            throw new VirtqueueException("readable descriptor after a writable one (2.6.4.2)");
+        }
+        if (!memory.append(address, length, write, write ? writable : readable)) {
+            throw new VirtqueueException(
+                    "descriptor 0x%x+0x%x is not in shared memory, or one too many"
+                            .formatted(address, length));
+        }
+        if (write && length > 0) {
+            writtenAddress[writableDescriptors] = address;
+            writtenLength[writableDescriptors++] = length;
+        }
+    }
+
+    /** Reports the driver's addresses of the first {@code written} writable bytes to a log. */
+    void log(DirtyLog log, long written) {
+        long rest = written;
+        for (int i = 0; i < writableDescriptors && rest > 0; i++) {
+            long n = Math.min(rest, writtenLength[i]);
+            log.written(writtenAddress[i], n);
+            rest -= n;
+        }
+    }
+
+    /** Reports all writable bytes to a log: parts that are written are not always the first. */
+    public void logAll(DirtyLog log) {
+        log(log, Long.MAX_VALUE);
+    }
+}

@@ -1,0 +1,98 @@
+package io.blockwharf.virtio.queue;
+
+import io.blockwharf.api.block.IoVector;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * The memory that a driver shares with the device, as the driver addresses it: guest-physical
+ * addresses of vhost-user, I/O virtual addresses of VDUSE.
+ *
+ * <p>An instance is used by one thread at a time. A range counts as shared only if every byte of it
+ * is; it may span several regions. The segments stay mapped for as long as a queue uses them.
+ */
+public abstract class GuestMemory {
+    /**
+     * A run of shared memory.
+     *
+     * @param address the driver's address of the first byte
+     * @param bytes the memory as this process sees it
+     * @param writable whether the device may write to it
+     */
+    public record Region(long address, MemorySegment bytes, boolean writable) {
+        /** No memory: what is found where nothing is shared. */
+        public static final Region NONE = new Region(0, MemorySegment.NULL, false);
+
+        boolean contains(long position) {
+            return Long.compareUnsigned(position - address, bytes.byteSize()) < 0;
+        }
+    }
+
+    private Region last = Region.NONE;
+
+    /** The region that contains an address, {@link Region#NONE} if it is not shared. */
+    protected abstract Region find(long address);
+
+    /** Forgets what was looked up, after the regions have changed. */
+    protected final void forget() {
+        last = Region.NONE;
+    }
+
+    /**
+     * Appends a range of shared memory to a list of buffers.
+     *
+     * @param write whether the device is going to write to it
+     * @return false, with part of the range appended, if the range is not shared for that purpose
+     *     or the list is full
+     */
+    public final boolean append(long address, long length, boolean write, IoVector to) {
+        long position = address;
+        long rest = length;
+        while (rest > 0) {
+            Region region = region(position);
+            if (region == Region.NONE
+                    || (write && !region.writable)
+                    || to.count() == to.capacity()) {
+                return false;
+            }
+            long offset = position - region.address;
+            long n = Math.min(rest, region.bytes.byteSize() - offset);
+            to.add(region.bytes, offset, n);
+            position += n;
+            rest -= n;
+        }
+        return true;
+    }
+
+    /**
+     * A range of shared memory in one piece, as rings need it.
+     *
+     * @param what its name in the message
+     * @throws VirtqueueException if the range is not shared, spans regions, or is misaligned
+     */
+    public final MemorySegment slice(
+            String what, long address, long length, int alignment, boolean write)
+            throws VirtqueueException {
+        Region region = region(address);
+        if (region == Region.NONE
+                || (write && !region.writable)
+                || length > region.bytes.byteSize() - (address - region.address)) {
+            throw new VirtqueueException(
+                    what + " at 0x" + Long.toHexString(address) + " is not in shared memory");
+        }
+        if ((address & (alignment - 1)) != 0) {
+            throw new VirtqueueException(
+                    what + " at 0x" + Long.toHexString(address) + " is misaligned");
+        }
+        return region.bytes.asSlice(address - region.address, length);
+    }
+
+    private Region region(long address) {
+        Region region = last;
+        if (!region.contains(address)) {
+            region = find(address);
+            last = region;
+        }
+        return region;
+    }
+}

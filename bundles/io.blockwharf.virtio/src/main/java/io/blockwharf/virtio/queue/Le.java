@@ -1,0 +1,23 @@
+package io.blockwharf.virtio.queue;
+
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
+
+/**
+ * Little-endian words in shared memory (VIRTIO 1.3 section 1.4). The plain accessors bear any
+ * alignment, for tables whose address the driver chooses freely; the {@code VarHandle}s need
+ * natural alignment and are used on the rings, whose addresses are checked.
+ */
+final class Le {
+    static final ValueLayout.OfLong U64 =
+            ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    static final ValueLayout.OfInt U32 =
+            ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    static final ValueLayout.OfShort U16 =
+            ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    static final VarHandle ATOMIC_16 =
+            ValueLayout.JAVA_SHORT.withOrder(ByteOrder.LITTLE_ENDIAN).varHandle();
+
+    private Le() {}
+}
