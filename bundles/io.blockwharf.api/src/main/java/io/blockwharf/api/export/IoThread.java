@@ -10,6 +10,12 @@ import org.osgi.annotation.versioning.ProviderType;
 public interface IoThread {
     /** Ends the watch on a file descriptor. */
     interface Watch extends AutoCloseable {
+        /**
+         * No longer waits for readability, or does again: a client that sends faster than it is
+         * served has to wait. On by default. On the loop's thread.
+         */
+        void readable(boolean interested);
+
         /** Also waits for writability, or no longer does. On the loop's thread. */
         void writable(boolean interested);
 
