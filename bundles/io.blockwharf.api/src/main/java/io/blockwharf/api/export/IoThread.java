@@ -33,6 +33,13 @@ public interface IoThread {
      */
     Watch watch(int fd, Runnable handler);
 
+    /**
+     * Calls a handler once whenever a file descriptor becomes readable anew (each write to an
+     * eventfd counts), so that the handler need not read it. Edge-triggered. May be called from any
+     * thread.
+     */
+    Watch watchEdge(int fd, Runnable handler);
+
     /** Runs a task soon. May be called from any thread; on the loop's own it is queued, too. */
     void execute(Runnable task);
 
