@@ -1,0 +1,322 @@
+package io.blockwharf.linux;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/** eventfd(2), poll(2), epoll(7), timerfd_create(2) and the loop that is made of them. */
+@Timeout(30)
+class WaitingTest {
+
+    @Test
+    void anEventIsCountedAndTakenOnce() throws IOException {
+        try (EventFd event = EventFd.open()) {
+            assertEquals(0, event.clear());
+            event.signal();
+            event.signal();
+            assertEquals(2, event.await());
+            assertEquals(0, event.clear());
+        }
+    }
+
+    @ParameterizedTest(name = "blocking: {0}")
+    @CsvSource({"true", "false"})
+    void aWaitingThreadIsWoken(boolean blocking) throws Exception {
+        try (EventFd event = blocking ? EventFd.openBlocking() : EventFd.open()) {
+            CompletableFuture<Long> count = new CompletableFuture<>();
+            Thread.ofPlatform()
+                    .daemon()
+                    .start(
+                            () -> {
+                                try {
+                                    count.complete(event.await());
+                                } catch (IOException e) {
+                                    count.completeExceptionally(e);
+                                }
+                            });
+            event.signal();
+            assertEquals(1L, count.get(20, TimeUnit.SECONDS));
+        }
+    }
+
+    @Test
+    void pollTellsWhichDescriptorIsReady() throws IOException {
+        try (EventFd first = EventFd.open();
+                EventFd second = EventFd.open()) {
+            Poll poll = new Poll(3);
+            poll.set(0, first.fd(), Poll.IN);
+            poll.set(2, second.fd(), Poll.IN | Poll.OUT);
+            assertEquals(1, poll.await(0));
+            assertEquals(0, poll.events(0));
+            assertEquals(Poll.OUT, poll.events(2));
+            first.signal();
+            poll.set(2, -1, 0);
+            assertEquals(1, poll.await(-1));
+            assertEquals(Poll.IN, poll.events(0));
+            assertEquals(0, poll.events(2));
+        }
+    }
+
+    @Test
+    void pollReportsAClosedDescriptor() throws IOException {
+        Poll poll = new Poll(1);
+        poll.set(0, 9999, Poll.IN);
+        assertEquals(1, poll.await(-1));
+        assertEquals(Poll.INVALID, poll.events(0));
+    }
+
+    @Test
+    void epollReportsCookies() throws IOException {
+        try (Epoll epoll = new Epoll(4);
+                EventFd first = EventFd.open();
+                EventFd second = EventFd.open()) {
+            epoll.add(first.fd(), Epoll.IN, 0x1122334455667788L);
+            epoll.add(second.fd(), Epoll.IN, -2);
+            assertEquals(0, epoll.await(0));
+            second.signal();
+            assertEquals(1, epoll.await(-1));
+            assertEquals(-2, epoll.cookie(0));
+            assertEquals(Epoll.IN, epoll.events(0));
+            epoll.modify(second.fd(), 0, 5);
+            first.signal();
+            assertEquals(1, epoll.await(-1));
+            assertEquals(0x1122334455667788L, epoll.cookie(0));
+            epoll.remove(first.fd());
+            assertEquals(0, epoll.await(0));
+            assertThrows(LinuxException.class, () -> epoll.remove(first.fd()));
+        }
+    }
+
+    @Test
+    void aTimerGoesOffOnce() throws IOException {
+        try (TimerFd timer = new TimerFd()) {
+            assertFalse(timer.clear());
+            timer.set(1);
+            Poll poll = new Poll(1);
+            poll.set(0, timer.fd(), Poll.IN);
+            assertEquals(1, poll.await(-1));
+            assertTrue(timer.clear());
+            assertFalse(timer.clear());
+        }
+    }
+
+    @Test
+    void tasksRunInOrderOnTheLoopsThread() throws Exception {
+        List<Integer> order = new ArrayList<>();
+        CompletableFuture<String> thread = new CompletableFuture<>();
+        try (EventLoop loop = new EventLoop("iothread io0")) {
+            for (int i = 0; i < 1000; i++) {
+                int number = i;
+                loop.execute(() -> order.add(number));
+            }
+            loop.execute(() -> thread.complete(Thread.currentThread().getName()));
+            assertEquals("iothread io0", thread.get(20, TimeUnit.SECONDS));
+            assertFalse(loop.isLoopThread());
+        }
+        assertEquals(1000, order.size());
+        assertEquals(order.stream().sorted().toList(), order);
+    }
+
+    @Test
+    void aHandlerRunsUntilItsWatchIsClosed() throws Exception {
+        try (EventLoop loop = new EventLoop("test");
+                EventFd event = EventFd.open()) {
+            Semaphore calls = new Semaphore(0);
+            EventLoop.Watch watch =
+                    loop.watch(
+                            event.fd(),
+                            Epoll.IN,
+                            () -> {
+                                clear(event);
+                                calls.release();
+                            });
+            event.signal();
+            assertTrue(calls.tryAcquire(20, TimeUnit.SECONDS));
+            event.signal();
+            assertTrue(calls.tryAcquire(20, TimeUnit.SECONDS));
+            watch.close();
+            watch.close();
+            event.signal();
+            CountDownLatch round = new CountDownLatch(1);
+            loop.execute(round::countDown);
+            assertTrue(round.await(20, TimeUnit.SECONDS));
+            assertEquals(0, calls.availablePermits());
+        }
+    }
+
+    @Test
+    void aWatchThatAHandlerClosesIsNotServedAnyMore() throws Exception {
+        try (EventLoop loop = new EventLoop("test");
+                EventFd first = EventFd.open();
+                EventFd second = EventFd.open()) {
+            AtomicInteger calls = new AtomicInteger();
+            CountDownLatch served = new CountDownLatch(1);
+            EventLoop.Watch[] watches = new EventLoop.Watch[2];
+            // Both are ready in the same round; whoever comes first closes both
+            Runnable handler =
+                    () -> {
+                        calls.incrementAndGet();
+                        watches[0].close();
+                        watches[1].close();
+                        served.countDown();
+                    };
+            first.signal();
+            second.signal();
+            CountDownLatch watching = new CountDownLatch(1);
+            loop.execute(
+                    () -> {
+                        try {
+                            watches[0] = loop.watch(first.fd(), Epoll.IN, handler);
+                            watches[1] = loop.watch(second.fd(), Epoll.IN, handler);
+                        } catch (LinuxException e) {
+                            throw new AssertionError(e);
+                        }
+                        watching.countDown();
+                    });
+            assertTrue(watching.await(20, TimeUnit.SECONDS));
+            assertTrue(served.await(20, TimeUnit.SECONDS));
+            CountDownLatch round = new CountDownLatch(1);
+            loop.execute(round::countDown);
+            assertTrue(round.await(20, TimeUnit.SECONDS));
+            assertEquals(1, calls.get());
+        }
+    }
+
+    @Test
+    void manyWatchesAreToldApart() throws Exception {
+        int count = 50;
+        EventFd[] events = new EventFd[count];
+        CountDownLatch[] served = new CountDownLatch[count];
+        try (EventLoop loop = new EventLoop("test")) {
+            for (int i = 0; i < count; i++) {
+                EventFd event = events[i] = EventFd.open();
+                CountDownLatch latch = served[i] = new CountDownLatch(1);
+                loop.watch(
+                        event.fd(),
+                        Epoll.IN,
+                        () -> {
+                            clear(event);
+                            latch.countDown();
+                        });
+            }
+            for (int i = count - 1; i >= 0; i--) {
+                events[i].signal();
+                assertTrue(served[i].await(20, TimeUnit.SECONDS));
+            }
+        } finally {
+            for (EventFd event : events) {
+                event.close();
+            }
+        }
+    }
+
+    @Test
+    void aFailingHandlerDoesNotEndTheLoop() throws Exception {
+        try (EventLoop loop = new EventLoop("test")) {
+            CompletableFuture<Throwable> reported = new CompletableFuture<>();
+            loop.execute(
+                    () ->
+                            Thread.currentThread()
+                                    .setUncaughtExceptionHandler((_, e) -> reported.complete(e)));
+            RuntimeException failure = new RuntimeException("a bug");
+            loop.execute(
+                    () -> {
+                        throw failure;
+                    });
+            CountDownLatch after = new CountDownLatch(1);
+            loop.execute(after::countDown);
+            assertTrue(after.await(20, TimeUnit.SECONDS));
+            assertEquals(failure, reported.get(20, TimeUnit.SECONDS));
+        }
+    }
+
+    @Test
+    void aPollerIsAskedUntilItIsClosed() throws Exception {
+        try (EventLoop loop = new EventLoop("test")) {
+            loop.polling(1_000_000, 0, 0);
+            Semaphore work = new Semaphore(0);
+            Semaphore done = new Semaphore(0);
+            EventLoop.Poller poller =
+                    loop.poll(
+                            () -> {
+                                boolean found = work.tryAcquire();
+                                if (found) {
+                                    done.release();
+                                }
+                                return found;
+                            });
+            for (int i = 0; i < 100; i++) {
+                work.release();
+                loop.execute(() -> {}); // whatever wakes a sleeping loop
+                assertTrue(done.tryAcquire(20, TimeUnit.SECONDS));
+            }
+            poller.close();
+            work.release();
+            CountDownLatch round = new CountDownLatch(1);
+            loop.execute(round::countDown);
+            assertTrue(round.await(20, TimeUnit.SECONDS));
+            assertEquals(0, done.availablePermits());
+        }
+    }
+
+    @Test
+    void aClosedLoopRunsWhatItWasGivenAndNothingAfter() throws Exception {
+        EventLoop loop = new EventLoop("test");
+        AtomicInteger ran = new AtomicInteger();
+        loop.execute(ran::incrementAndGet);
+        loop.close();
+        loop.close();
+        assertEquals(1, ran.get());
+        assertThrows(RejectedExecutionException.class, () -> loop.execute(ran::incrementAndGet));
+        assertEquals(1, ran.get());
+    }
+
+    /** util/aio-posix.c, adjust_polling_time. */
+    @ParameterizedTest(name = "max {0}, grow {1}, shrink {2}: after {3} polls {4}")
+    @CsvSource(
+            delimiter = '|',
+            textBlock =
+                    """
+                    0     | 0 | 0 | 100                | 0
+                    32000 | 0 | 0 | 100                | 4000
+                    32000 | 0 | 0 | 100 5000           | 8000
+                    32000 | 4 | 0 | 100 5000           | 16000
+                    32000 | 0 | 0 | 100 5000 9000 17000 | 32000
+                    20000 | 0 | 0 | 100 5000 9000 17000 | 20000
+                    32000 | 0 | 0 | 100 3000           | 4000
+                    32000 | 0 | 0 | 100 5000 40000     | 0
+                    32000 | 0 | 2 | 100 5000 40000     | 4000
+                    2000  | 0 | 0 | 100                | 2000
+                    """)
+    void pollingAdapts(long max, long grow, long shrink, String waits, long expected) {
+        AdaptivePolling polling = new AdaptivePolling(max, grow, shrink);
+        for (String wait : waits.split(" ")) {
+            polling.waited(Long.parseLong(wait));
+        }
+        assertEquals(expected, polling.nanos());
+    }
+
+    private static void clear(EventFd event) {
+        try {
+            event.clear();
+        } catch (LinuxException e) {
+            throw new AssertionError(e);
+        }
+    }
+}
