@@ -22,6 +22,11 @@ public interface BlockNode extends BlockIo, AutoCloseable {
     /** The driver of the node, for example {@code file} or {@code qcow2}. */
     String driver();
 
+    /** The file name as QMP shows it, see {@link BlockImage#filename}. */
+    default String filename() {
+        return "";
+    }
+
     /** Whether the node was opened read-only. */
     boolean readOnly();
 
