@@ -24,16 +24,27 @@ public final class ReceivedDescriptors implements AutoCloseable {
     }
 
     /**
+     * The descriptor at {@code index}, which is closed with this object: use it before that.
+     *
+     * @throws IndexOutOfBoundsException if there is none
+     * @throws IllegalStateException if it was taken before
+     */
+    public int get(int index) {
+        int fd = descriptors[java.util.Objects.checkIndex(index, count)];
+        if (fd < 0) {
+            throw new IllegalStateException("the descriptor has been taken");
+        }
+        return fd;
+    }
+
+    /**
      * Hands over the descriptor at {@code index}: it is the caller's to close now.
      *
      * @throws IndexOutOfBoundsException if there is none
      * @throws IllegalStateException if it was taken before
      */
     public int take(int index) {
-        int fd = descriptors[java.util.Objects.checkIndex(index, count)];
-        if (fd < 0) {
-            throw new IllegalStateException("the descriptor has been taken");
-        }
+        int fd = get(index);
         descriptors[index] = -1;
         return fd;
     }

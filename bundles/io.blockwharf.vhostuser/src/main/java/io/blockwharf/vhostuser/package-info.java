@@ -1,2 +1,2 @@
-/** vhost-user-blk export driver. */
+/** The vhost-user-blk export type. */
 package io.blockwharf.vhostuser;

@@ -41,16 +41,16 @@ public interface BlockImage extends BlockIo, AutoCloseable {
     }
 
     /**
-     * Whether the image turned out to be read-only although it was not opened so: with auto-read-only
-     * a driver falls back. Asked once, after it was opened.
+     * Whether the image turned out to be read-only although it was not opened so: with
+     * auto-read-only a driver falls back. Asked once, after it was opened.
      */
     default boolean readOnly() {
         return false;
     }
 
     /**
-     * Gives the file of the host that holds exactly the image's bytes, from its beginning and to its
-     * end, if there is one; a driver that passes everything on to a child asks the child. Core
+     * Gives the file of the host that holds exactly the image's bytes, from its beginning and to
+     * its end, if there is one; a driver that passes everything on to a child asks the child. Core
      * answers {@link BlockNode#directAccess} with it, after it has seen that nothing in the graph
      * has to see or change requests. {@link DirectAccess#sizeChanged} makes the file's size the
      * image's {@link #length()}. Called from threads that serve requests.

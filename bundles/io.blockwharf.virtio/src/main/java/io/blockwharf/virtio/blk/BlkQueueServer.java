@@ -361,22 +361,19 @@ public final class BlkQueueServer implements AutoCloseable {
     }
 
     /**
-     * Waits for everything in flight and gives it back, so that the ring is at rest at {@link
-     * Virtqueue#position}.
+     * Gives back what is finished without taking anything new. When nothing is in flight the ring
+     * is at rest at {@link Virtqueue#position}; until then call it again when {@link #fd} is
+     * readable.
      *
-     * @param await blocks until {@link #fd} is readable
+     * @return whether nothing is in flight
      */
-    public void drain(Runnable await) {
-        while (blocking.inFlight() > 0) {
-            finishBatch();
-            if (blocking.inFlight() > 0) {
-                await.run();
-            }
-        }
+    public boolean settle() {
+        blocking.reap(completion);
         finishBatch();
+        return inFlight() == 0;
     }
 
-    /** Frees the queue's memory. {@link #drain} first. */
+    /** Frees the queue's memory; {@link #settle} until it is at rest first. */
     @Override
     public void close() {
         blocking.close();

@@ -1,0 +1,158 @@
+package io.blockwharf.vhostuser;
+
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.export.BlockExport;
+import io.blockwharf.api.export.ExportSpec;
+import io.blockwharf.api.export.IoThread;
+import io.blockwharf.api.export.IoThreads;
+import io.blockwharf.linux.FdSocket;
+import io.blockwharf.linux.LinuxException;
+import io.blockwharf.linux.ListeningSocket;
+import io.blockwharf.virtio.blk.VirtioBlk;
+
+import org.osgi.service.log.Logger;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionStage;
+
+/**
+ * A running export: accepts one front end at a time, the next one when it has left. The thread that
+ * accepts also runs the session; vrings run on I/O threads.
+ */
+final class VhostUserExport implements BlockExport {
+    private final ExportSpec<VhostUserBlkOptions> spec;
+    private final VirtioBlk device;
+    private final int queues;
+    private final ListeningSocket listener;
+    private final List<IoThreads.Owned> owned = new ArrayList<>();
+    private final List<? extends IoThread> threads;
+    private final Logger log;
+    private final CompletableFuture<Void> closed = new CompletableFuture<>();
+
+    /** Guarded by this. */
+    private Optional<VhostUserSession> session = Optional.empty();
+
+    private boolean stopping;
+    private long sessions;
+
+    private VhostUserExport(
+            ExportSpec<VhostUserBlkOptions> spec,
+            VirtioBlk device,
+            int queues,
+            ListeningSocket listener,
+            IoThreads ioThreads,
+            Logger log) {
+        this.spec = spec;
+        this.device = device;
+        this.queues = queues;
+        this.listener = listener;
+        this.log = log;
+        if (spec.ioThreads().isEmpty()) {
+            // A thread for each queue, up to as many as there are processors.
+            int count = Math.min(queues, Runtime.getRuntime().availableProcessors());
+            for (int i = 0; i < count; i++) {
+                owned.add(ioThreads.open("vhost-user-blk " + spec.id() + " " + i));
+            }
+            threads = owned;
+        } else {
+            threads = spec.ioThreads();
+        }
+    }
+
+    /** Starts to listen. */
+    static VhostUserExport start(
+            ExportSpec<VhostUserBlkOptions> spec,
+            VirtioBlk device,
+            int queues,
+            ListeningSocket listener,
+            IoThreads ioThreads,
+            Logger log) {
+        var export = new VhostUserExport(spec, device, queues, listener, ioThreads, log);
+        spec.node().onResize(export::resized);
+        Thread.ofPlatform().name("vhost-user-blk " + spec.id()).daemon().start(export::acceptAll);
+        return export;
+    }
+
+    private void acceptAll() {
+        try {
+            for (Optional<FdSocket> peer; (peer = listener.accept()).isPresent(); ) {
+                var next = new VhostUserSession(device, peer.get(), queues, threads, log);
+                if (!begin(next)) {
+                    peer.get().close();
+                    break;
+                }
+                next.run();
+                end();
+            }
+        } catch (LinuxException e) {
+            log.error("vhost-user-blk export {} cannot accept: {}", spec.id(), e.getMessage());
+        } finally {
+            listener.close();
+            owned.forEach(IoThreads.Owned::close);
+            flush();
+            closed.complete(null);
+        }
+    }
+
+    private synchronized boolean begin(VhostUserSession next) {
+        if (stopping) {
+            return false;
+        }
+        sessions++;
+        session = Optional.of(next);
+        return true;
+    }
+
+    private synchronized void end() {
+        session = Optional.empty();
+    }
+
+    private synchronized void resized() {
+        session.ifPresent(VhostUserSession::configChanged);
+    }
+
+    private void flush() {
+        if (spec.writable()) {
+            try {
+                spec.node().flush();
+            } catch (BlockIoException e) {
+                log.error("flush of {}: {}", spec.node().name(), e.getMessage());
+            }
+        }
+    }
+
+    /** A connected front end counts as a user: QEMU's does not, and loses its guest's disk. */
+    @Override
+    public synchronized boolean inUse() {
+        return session.isPresent();
+    }
+
+    @Override
+    public synchronized void requestShutdown() {
+        stopping = true;
+        listener.shutdown();
+        session.ifPresent(VhostUserSession::shutdown);
+    }
+
+    @Override
+    public CompletionStage<Void> closed() {
+        return closed;
+    }
+
+    @Override
+    public synchronized Map<String, Object> details() {
+        return Map.of(
+                "connected",
+                session.isPresent(),
+                "connections",
+                sessions,
+                "queues",
+                queues,
+                "threads",
+                threads.size());
+    }
+}

@@ -1,0 +1,462 @@
+package io.blockwharf.vhostuser;
+
+import io.blockwharf.api.export.IoThread;
+import io.blockwharf.linux.EventFd;
+import io.blockwharf.linux.FdSocket;
+import io.blockwharf.linux.LinuxException;
+import io.blockwharf.linux.MappedRegion;
+import io.blockwharf.linux.MemFd;
+import io.blockwharf.linux.ReceivedDescriptors;
+import io.blockwharf.vhostuser.wire.Codec;
+import io.blockwharf.vhostuser.wire.ProtocolFeatures;
+import io.blockwharf.vhostuser.wire.Request;
+import io.blockwharf.vhostuser.wire.Request.Type;
+import io.blockwharf.vhostuser.wire.VhostUserException;
+import io.blockwharf.virtio.blk.VirtioBlk;
+import io.blockwharf.virtio.queue.DirtyLog;
+import io.blockwharf.virtio.queue.InFlightLog;
+
+import org.osgi.service.log.Logger;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * One front end's connection: negotiation, memory, and the life of the vrings, vhost-user
+ * specification, "Communication". Runs on a thread of its own; the vrings run on theirs.
+ */
+final class VhostUserSession {
+    private static final int QUEUE_SIZE_MAX = 1024;
+
+    private final VirtioBlk device;
+    private final FdSocket socket;
+    private final Vring[] vrings;
+    private final Logger log;
+    private final Arena arena = Arena.ofShared();
+    private final MemorySegment buffer =
+            arena.allocate(Codec.HEADER_BYTES + Codec.MAX_PAYLOAD_BYTES, 8);
+    private final ReceivedDescriptors descriptors = new ReceivedDescriptors();
+
+    private long features;
+    private long protocolFeatures;
+    private long status;
+    private MemoryTable memory = MemoryTable.EMPTY;
+    private Optional<MappedRegion> dirtyLog = Optional.empty();
+    private Optional<MappedRegion> inFlight = Optional.empty();
+    private int inFlightQueueSize;
+
+    /** Guarded by this: a resize sends from another thread. */
+    private Optional<FdSocket> backend = Optional.empty();
+
+    /**
+     * A session that is not run yet.
+     *
+     * @param socket closed by the session when it ends
+     * @param threads the vrings are spread over them
+     */
+    VhostUserSession(
+            VirtioBlk device,
+            FdSocket socket,
+            int queues,
+            List<? extends IoThread> threads,
+            Logger log) {
+        this.device = device;
+        this.socket = socket;
+        this.log = log;
+        this.vrings = new Vring[queues];
+        for (int i = 0; i < queues; i++) {
+            vrings[i] = new Vring(i, threads.get(i % threads.size()), log);
+        }
+    }
+
+    /** Serves the front end until it leaves, breaks the protocol, or {@link #shutdown}. */
+    void run() {
+        try {
+            while (next()) {
+                // one message at a time
+            }
+        } catch (VhostUserException | LinuxException e) {
+            log.info("vhost-user connection ended: {}", e.getMessage());
+        } finally {
+            resetDevice();
+            dropBackend();
+            memory.retire(MemoryTable.EMPTY);
+            dirtyLog.ifPresent(MappedRegion::close);
+            inFlight.ifPresent(MappedRegion::close);
+            descriptors.close();
+            socket.close();
+            arena.close();
+        }
+    }
+
+    /** Disconnects the front end. From any thread. */
+    void shutdown() {
+        socket.shutdown();
+    }
+
+    /** Tells the front end that the size has changed. From any thread. */
+    synchronized void configChanged() {
+        if (backend.isPresent()) {
+            ByteBuffer message = Codec.configChange();
+            try (Arena own = Arena.ofConfined()) {
+                var bytes = own.allocate(message.remaining());
+                bytes.copyFrom(MemorySegment.ofBuffer(message));
+                backend.get().sendAll(bytes, 0, bytes.byteSize(), FdSocket.DONT_WAIT);
+            } catch (LinuxException e) {
+                log.debug("config change was not delivered: {}", e.getMessage());
+            }
+        }
+    }
+
+    private boolean next() throws LinuxException, VhostUserException {
+        long n = socket.receiveWithDescriptors(buffer, 0, Codec.HEADER_BYTES, 0, descriptors);
+        if (n <= 0) {
+            return false;
+        }
+        receiveRest(n, Codec.HEADER_BYTES);
+        Codec.Header header = Codec.header(buffer.asSlice(0, Codec.HEADER_BYTES).asByteBuffer());
+        receiveRest(Codec.HEADER_BYTES, (long) Codec.HEADER_BYTES + header.size());
+        if (descriptors.truncated()) {
+            throw new VhostUserException("too many file descriptors");
+        }
+        Request request =
+                Codec.request(
+                        header, buffer.asSlice(Codec.HEADER_BYTES, header.size()).asByteBuffer());
+        boolean ack = header.needReply() && (protocolFeatures & ProtocolFeatures.REPLY_ACK) != 0;
+        try {
+            if (!handle(header, request) && ack) {
+                send(Codec.reply(header, 0));
+            }
+        } catch (IllegalArgumentException | LinuxException e) {
+            log.info("vhost-user {}: {}", request, e.getMessage());
+            if (!ack) {
+                throw new VhostUserException(e.getMessage());
+            }
+            send(Codec.reply(header, 1)); // "REPLY_ACK": non-zero is failure
+        }
+        return true;
+    }
+
+    private void receiveRest(long from, long to) throws LinuxException, VhostUserException {
+        for (long at = from; at < to; ) {
+            long n = socket.receive(buffer, at, to - at, FdSocket.WAIT_ALL);
+            if (n <= 0) {
+                throw new VhostUserException("the connection ended inside a message");
+            }
+            at += n;
+        }
+    }
+
+    private void send(ByteBuffer message, int... fds) throws LinuxException {
+        int length = message.remaining();
+        buffer.asSlice(0, length).copyFrom(MemorySegment.ofBuffer(message));
+        socket.sendWithDescriptors(buffer, 0, length, fds);
+    }
+
+    /** Carries a message out and tells whether it has a reply of its own, which was sent. */
+    private boolean handle(Codec.Header header, Request request)
+            throws LinuxException, VhostUserException {
+        switch (request) {
+            case Request.Plain(Type type) -> {
+                return plain(header, type);
+            }
+            case Request.Number(Type type, long value) -> number(type, value);
+            case Request.VringState(Type type, int index, int value) -> {
+                return vringState(header, type, vring(index), value);
+            }
+            case Request.VringAddress address -> {
+                Vring vring = vring(address.index());
+                vring.stop();
+                vring.address(address);
+                start(vring);
+            }
+            case Request.VringDescriptor(Type type, int index, boolean present) ->
+                    vringDescriptor(type, vring(index), present);
+            case Request.MemoryTable(var regions) -> memoryTable(regions);
+            case Request.MemoryRegionChange(Type type, var region) -> {
+                if (type == Type.ADD_MEM_REG) {
+                    replace(memory.with(region, fd(0)));
+                } else {
+                    replace(memory.without(region));
+                }
+            }
+            case Request.LogBase(long size, long offset) -> {
+                var region = MappedRegion.map(fd(0), offset, size, MappedRegion.Access.READ_WRITE);
+                Optional<MappedRegion> old = dirtyLog;
+                dirtyLog = Optional.of(region);
+                applyDirtyLog();
+                old.ifPresent(MappedRegion::close);
+                send(Codec.reply(header, 0));
+                return true;
+            }
+            case Request.GetConfig get -> {
+                send(Codec.replyConfig(header, get, device.config()));
+                return true;
+            }
+            case Request.SetConfig(int offset, int flags, byte[] bytes) -> {
+                // flags 1 is live migration's copy of the space, which is ours to keep.
+                if (flags == 0) {
+                    if (offset != VirtioBlk.CONFIG_WRITEBACK || bytes.length != 1) {
+                        throw new IllegalArgumentException("read-only configuration field");
+                    }
+                    device.setWriteback(bytes[0] != 0);
+                }
+            }
+            case Request.InFlight inflight -> {
+                return inFlight(header, inflight);
+            }
+            case Request.Unknown(int number, int size) ->
+                    throw new VhostUserException(
+                            "unknown message " + number + " with " + size + " bytes");
+        }
+        return false;
+    }
+
+    private boolean plain(Codec.Header header, Type type) throws LinuxException {
+        long answer;
+        switch (type) {
+            case GET_FEATURES ->
+                    answer =
+                            device.features()
+                                    | ProtocolFeatures.F_PROTOCOL_FEATURES
+                                    | ProtocolFeatures.F_LOG_ALL;
+            case GET_PROTOCOL_FEATURES -> answer = ProtocolFeatures.ALL;
+            case GET_QUEUE_NUM -> answer = vrings.length;
+            case GET_MAX_MEM_SLOTS -> answer = MemoryTable.MAX_SLOTS;
+            case GET_STATUS -> answer = status;
+            case SET_BACKEND_REQ_FD -> {
+                var channel = FdSocket.of(take(0));
+                synchronized (this) {
+                    dropBackend();
+                    backend = Optional.of(channel);
+                }
+                return false;
+            }
+            case RESET_DEVICE, RESET_OWNER -> {
+                resetDevice();
+                return false;
+            }
+            default -> {
+                return false; // SET_OWNER, SET_LOG_FD: nothing to do
+            }
+        }
+        send(Codec.reply(header, answer));
+        return true;
+    }
+
+    private void number(Type type, long value) {
+        switch (type) {
+            case SET_FEATURES -> {
+                long offered =
+                        device.features()
+                                | ProtocolFeatures.F_PROTOCOL_FEATURES
+                                | ProtocolFeatures.F_LOG_ALL;
+                if ((value & ~offered) != 0) {
+                    throw new IllegalArgumentException(
+                            "features 0x%x were not offered".formatted(value & ~offered));
+                }
+                features = value;
+                if ((value & ProtocolFeatures.F_PROTOCOL_FEATURES) == 0) {
+                    // "Ring states": without the negotiation rings are enabled from the start.
+                    for (Vring vring : vrings) {
+                        vring.enabled(true);
+                    }
+                }
+                applyDirtyLog();
+            }
+            case SET_PROTOCOL_FEATURES -> protocolFeatures = value & ProtocolFeatures.ALL;
+            case SET_STATUS -> {
+                status = value & 0xff;
+                if (status == 0) { // VIRTIO 1.3 section 2.1: a reset
+                    resetDevice();
+                }
+            }
+            default -> throw new IllegalArgumentException(type.name());
+        }
+    }
+
+    private boolean vringState(Codec.Header header, Type type, Vring vring, int value)
+            throws LinuxException {
+        switch (type) {
+            case SET_VRING_NUM -> {
+                if (value < 1 || value > QUEUE_SIZE_MAX) {
+                    throw new IllegalArgumentException("queue size " + value);
+                }
+                vring.stop();
+                vring.size(value);
+                start(vring);
+            }
+            case SET_VRING_BASE -> {
+                vring.stop();
+                vring.position(value);
+                start(vring);
+            }
+            case SET_VRING_ENABLE -> {
+                vring.enabled(value != 0);
+                if (value == 0) {
+                    vring.stop();
+                } else {
+                    start(vring);
+                }
+            }
+            case GET_VRING_BASE -> {
+                vring.stop();
+                vring.kick(Optional.empty()); // stopped until the next kick descriptor
+                send(Codec.replyVringState(header, vring.index(), vring.position()));
+                return true;
+            }
+            default -> throw new IllegalArgumentException(type.name());
+        }
+        return false;
+    }
+
+    private void vringDescriptor(Type type, Vring vring, boolean present) throws LinuxException {
+        Optional<EventFd> fd = present ? Optional.of(EventFd.of(take(0))) : Optional.empty();
+        if (fd.isPresent()) {
+            // A full counter of a hostile front end must not block the thread that signals it.
+            fd.get().blocking(false);
+        }
+        switch (type) {
+            case SET_VRING_KICK -> {
+                if (!present) {
+                    throw new IllegalArgumentException("a vring without a kick descriptor");
+                }
+                vring.stop();
+                vring.kick(fd);
+                start(vring);
+            }
+            case SET_VRING_CALL -> vring.call(fd);
+            default -> {
+                vring.stop();
+                vring.error(fd);
+                start(vring);
+            }
+        }
+    }
+
+    private void memoryTable(List<Request.MemoryRegion> regions) throws LinuxException {
+        MemoryTable next = MemoryTable.EMPTY;
+        try {
+            for (int i = 0; i < regions.size(); i++) {
+                next = next.with(regions.get(i), fd(i));
+            }
+        } catch (LinuxException | RuntimeException e) {
+            next.retire(MemoryTable.EMPTY);
+            throw e;
+        }
+        replace(next);
+    }
+
+    /** Vrings stand still while the memory under them changes. */
+    private void replace(MemoryTable next) {
+        var paused = Arrays.stream(vrings).filter(Vring::running).toList();
+        paused.forEach(Vring::stop);
+        MemoryTable old = memory;
+        memory = next;
+        old.retire(next);
+        paused.forEach(this::start);
+    }
+
+    private boolean inFlight(Codec.Header header, Request.InFlight request) throws LinuxException {
+        int queues = request.queues();
+        int queueSize = request.queueSize();
+        if (queues < 1 || queues > vrings.length || queueSize < 1 || queueSize > QUEUE_SIZE_MAX) {
+            throw new IllegalArgumentException("in-flight log of " + request);
+        }
+        long size = InFlightLog.byteSize(queueSize) * queues;
+        boolean get = request.type() == Type.GET_INFLIGHT_FD;
+        if (!get && request.size() < size) {
+            throw new IllegalArgumentException("in-flight log of " + request);
+        }
+        try (MemFd made = get ? MemFd.create("blockwharf-inflight", size) : null) {
+            var region =
+                    MappedRegion.map(
+                            get ? made.fd() : fd(0),
+                            get ? 0 : request.offset(),
+                            size,
+                            MappedRegion.Access.READ_WRITE);
+            for (Vring vring : vrings) {
+                vring.stop();
+            }
+            inFlight.ifPresent(MappedRegion::close);
+            inFlight = Optional.of(region);
+            inFlightQueueSize = queueSize;
+            for (Vring vring : vrings) {
+                start(vring);
+            }
+            if (get) {
+                send(Codec.replyInFlight(header, size, queues, queueSize), made.fd());
+            }
+        }
+        return get;
+    }
+
+    private void start(Vring vring) {
+        Optional<MemorySegment> part = Optional.empty();
+        if (inFlight.isPresent()) {
+            long bytes = InFlightLog.byteSize(inFlightQueueSize);
+            long at = bytes * vring.index();
+            if (at <= inFlight.get().segment().byteSize() - bytes) {
+                part = Optional.of(inFlight.get().segment().asSlice(at, bytes));
+            }
+        }
+        vring.start(new Vring.Environment(device, memory, features, part, currentDirtyLog()));
+    }
+
+    private DirtyLog currentDirtyLog() {
+        return dirtyLog.isPresent() && (features & ProtocolFeatures.F_LOG_ALL) != 0
+                ? new PageLog(dirtyLog.get().segment())
+                : DirtyLog.NONE;
+    }
+
+    private void applyDirtyLog() {
+        DirtyLog current = currentDirtyLog();
+        for (Vring vring : vrings) {
+            vring.dirtyLog(current);
+        }
+    }
+
+    private void resetDevice() {
+        for (Vring vring : vrings) {
+            vring.stop();
+            vring.reset();
+        }
+        features = 0;
+        status = 0;
+    }
+
+    private synchronized void dropBackend() {
+        backend.ifPresent(FdSocket::close);
+        backend = Optional.empty();
+    }
+
+    private Vring vring(int index) {
+        if (index < 0 || index >= vrings.length) {
+            throw new IllegalArgumentException(
+                    "there is no vring " + Integer.toUnsignedLong(index));
+        }
+        return vrings[index];
+    }
+
+    /** A descriptor that came with the message and is closed after it. */
+    private int fd(int index) {
+        requireDescriptor(index);
+        return descriptors.get(index);
+    }
+
+    /** A descriptor that came with the message and is the caller's from now on. */
+    private int take(int index) {
+        requireDescriptor(index);
+        return descriptors.take(index);
+    }
+
+    private void requireDescriptor(int index) {
+        if (index >= descriptors.count()) {
+            throw new IllegalArgumentException("a file descriptor is missing");
+        }
+    }
+}
