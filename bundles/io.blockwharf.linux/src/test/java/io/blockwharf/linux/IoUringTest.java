@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -37,6 +38,11 @@ class IoUringTest {
         String path = directory.resolve("f").toString();
         file = HostFile.open(path, HostFile.Flag.WRITE, HostFile.Flag.CREATE);
         file.truncate(SIZE);
+    }
+
+    @AfterEach
+    void closeFile() {
+        file.close();
     }
 
     private static Map<Long, Integer> collect(IoUring ring, int count) throws LinuxException {
