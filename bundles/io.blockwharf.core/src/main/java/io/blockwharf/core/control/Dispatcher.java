@@ -1,0 +1,263 @@
+package io.blockwharf.core.control;
+
+import io.blockwharf.api.block.BlockDriver;
+import io.blockwharf.api.block.BlockdevOptions;
+import io.blockwharf.api.export.BlockExportDriver;
+import io.blockwharf.api.export.BlockExportOptions;
+import io.blockwharf.api.qmp.ObjectType;
+import io.blockwharf.api.qmp.QmpCommand;
+import io.blockwharf.api.qmp.QmpDispatcher;
+import io.blockwharf.api.qmp.QmpEventSource;
+import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.api.qmp.QmpException.ErrorClass;
+import io.blockwharf.core.object.ObjectOptions;
+import io.blockwharf.core.qapi.Binder;
+import io.blockwharf.core.qapi.Branches;
+import io.blockwharf.core.qapi.Json;
+import io.blockwharf.core.qapi.Schema;
+import io.blockwharf.core.qapi.TypeArguments;
+
+import org.osgi.framework.Constants;
+import org.osgi.service.component.ComponentServiceObjects;
+import org.osgi.service.component.annotations.Activate;
+import org.osgi.service.component.annotations.Component;
+import org.osgi.service.component.annotations.Reference;
+import org.osgi.service.component.annotations.ReferenceCardinality;
+import org.osgi.service.component.annotations.ReferencePolicy;
+import org.osgi.service.log.Logger;
+import org.osgi.service.log.LoggerFactory;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.concurrent.atomic.AtomicLong;
+
+/**
+ * Finds the service of a command, checks the arguments against the command's record, runs it under
+ * the control lock, and turns what it returns into JSON values.
+ *
+ * <p>A command's service leaves only while no command runs, so that no bundle is stopped under its
+ * own command.
+ */
+@Component(service = {QmpDispatcher.class, Dispatcher.class})
+public final class Dispatcher implements QmpDispatcher {
+    private static final String COMMAND = "qmp.name";
+    private static final String OPTION = "option.name";
+
+    /** What {@link #schema} answered when the whiteboards had changed that often. */
+    private record CachedSchema(long changes, List<Object> schema) {}
+
+    /** The open unions, each with the whiteboard of the services that are its branches. */
+    private final class InstalledBranches implements Branches {
+        private final Map<Class<?>, Whiteboard<?>> unions =
+                Map.of(
+                        BlockExportOptions.class, exportDrivers,
+                        BlockdevOptions.class, blockDrivers,
+                        ObjectOptions.class, objectTypes);
+
+        @Override
+        public Optional<Class<? extends Record>> find(Class<? extends Record> union, String value) {
+            return unions.get(union).recordType(value);
+        }
+
+        @Override
+        public SequencedMap<String, Class<? extends Record>> of(Class<? extends Record> union) {
+            Whiteboard<?> services = unions.get(union);
+            SequencedMap<String, Class<? extends Record>> branches = new LinkedHashMap<>();
+            for (String name : services.names()) {
+                services.recordType(name).ifPresent(type -> branches.put(name, type));
+            }
+            return branches;
+        }
+    }
+
+    private final ControlLock lock;
+    private final Logger logger;
+    private final AtomicLong changes = new AtomicLong();
+    private final Whiteboard<QmpCommand<?, ?>> commands =
+            new Whiteboard<>(QmpCommand.class, COMMAND, changes);
+    private final Whiteboard<QmpCommand<?, ?>> options =
+            new Whiteboard<>(QmpCommand.class, OPTION, changes);
+    private final Whiteboard<BlockExportDriver<?>> exportDrivers =
+            new Whiteboard<>(BlockExportDriver.class, "export.type", changes);
+    private final Whiteboard<BlockDriver<?>> blockDrivers =
+            new Whiteboard<>(BlockDriver.class, "block.driver.name", changes);
+    private final Whiteboard<ObjectType<?>> objectTypes =
+            new Whiteboard<>(ObjectType.class, "object.type.name", changes);
+    private final Whiteboard<QmpEventSource> eventSources =
+            new Whiteboard<>(QmpEventSource.class, Constants.SERVICE_ID, changes);
+    private final Branches branches = new InstalledBranches();
+    private final Binder binder = new Binder(branches);
+    private volatile CachedSchema cachedSchema = new CachedSchema(-1, List.of());
+
+    /** A dispatcher without commands. */
+    @Activate
+    public Dispatcher(
+            @Reference ControlLock lock, @Reference(service = LoggerFactory.class) Logger logger) {
+        this.lock = lock;
+        this.logger = logger;
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addCommand(
+            ComponentServiceObjects<QmpCommand<?, ?>> command, Map<String, Object> properties) {
+        commands.add(command, properties);
+        options.add(command, properties);
+    }
+
+    void removeCommand(Map<String, Object> properties) {
+        try (var _ = lock.take()) {
+            commands.remove(properties);
+            options.remove(properties);
+        }
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addExportDriver(
+            ComponentServiceObjects<BlockExportDriver<?>> driver, Map<String, Object> properties) {
+        exportDrivers.add(driver, properties);
+    }
+
+    void removeExportDriver(Map<String, Object> properties) {
+        exportDrivers.remove(properties);
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addBlockDriver(
+            ComponentServiceObjects<BlockDriver<?>> driver, Map<String, Object> properties) {
+        blockDrivers.add(driver, properties);
+    }
+
+    void removeBlockDriver(Map<String, Object> properties) {
+        blockDrivers.remove(properties);
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addObjectType(
+            ComponentServiceObjects<ObjectType<?>> type, Map<String, Object> properties) {
+        objectTypes.add(type, properties);
+    }
+
+    void removeObjectType(Map<String, Object> properties) {
+        objectTypes.remove(properties);
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addEventSource(
+            ComponentServiceObjects<QmpEventSource> source, Map<String, Object> properties) {
+        eventSources.add(source, properties);
+    }
+
+    void removeEventSource(Map<String, Object> properties) {
+        eventSources.remove(properties);
+    }
+
+    @Override
+    public Object execute(String command, Map<String, ?> arguments) {
+        return run(
+                commands,
+                command,
+                arguments,
+                false,
+                "The command " + command + " has not been found");
+    }
+
+    @Override
+    public Object option(String name, Map<String, ?> arguments, boolean keyval) {
+        return run(options, name, arguments, keyval, "--" + name + ": there is no such option");
+    }
+
+    @Override
+    public List<String> commands() {
+        return commands.names();
+    }
+
+    @Override
+    public List<Option> options() {
+        return options.names().stream()
+                .flatMap(name -> options.find(name).stream())
+                .map(
+                        offer ->
+                                new Option(
+                                        offer.property(OPTION),
+                                        offer.property("option.implied"),
+                                        offer.property("option.help")))
+                .toList();
+    }
+
+    /** What {@code query-qmp-schema} answers, as JSON values. */
+    List<Object> schema() {
+        // Read first: what changes while we look is looked at again next time.
+        long now = changes.get();
+        CachedSchema cached = cachedSchema;
+        if (cached.changes() != now) {
+            cached = new CachedSchema(now, newSchema());
+            cachedSchema = cached;
+        }
+        return cached.schema();
+    }
+
+    private List<Object> newSchema() {
+        List<Schema.Command> described = new ArrayList<>();
+        for (String name : commands.names()) {
+            commands.find(name)
+                    .flatMap(Whiteboard.Offer::service)
+                    .ifPresent(
+                            command ->
+                                    described.add(
+                                            new Schema.Command(
+                                                    name,
+                                                    argumentsOf(command),
+                                                    TypeArguments.of(
+                                                                    command.getClass(),
+                                                                    QmpCommand.class)
+                                                            .get(1),
+                                                    Schema.features(command.getClass()))));
+        }
+        List<Class<? extends Record>> events = new ArrayList<>();
+        for (String source : eventSources.names()) {
+            eventSources
+                    .find(source)
+                    .flatMap(Whiteboard.Offer::service)
+                    .ifPresent(each -> events.addAll(each.eventTypes()));
+        }
+        return Schema.of(described, events, branches);
+    }
+
+    private Object run(
+            Whiteboard<QmpCommand<?, ?>> whiteboard,
+            String name,
+            Map<String, ?> arguments,
+            boolean keyval,
+            String notFound) {
+        try (var _ = lock.take()) {
+            QmpCommand<?, ?> command =
+                    whiteboard
+                            .find(name)
+                            .flatMap(Whiteboard.Offer::service)
+                            .orElseThrow(
+                                    () -> new QmpException(ErrorClass.COMMAND_NOT_FOUND, notFound));
+            return Json.of(run(command, arguments, keyval));
+        } catch (QmpException failure) {
+            throw failure;
+        } catch (RuntimeException | LinkageError | StackOverflowError | AssertionError bug) {
+            logger.error("{} failed unexpectedly", name, bug);
+            throw new QmpException("Internal error: " + bug, bug);
+        }
+    }
+
+    private <A extends Record, R> R run(
+            QmpCommand<A, R> command, Map<String, ?> arguments, boolean keyval) {
+        // The class of A is what the command's class says that A is.
+        @SuppressWarnings("unchecked")
+        Class<A> type = (Class<A>) argumentsOf(command);
+        return command.execute(binder.bind(type, arguments, keyval));
+    }
+
+    private static Class<? extends Record> argumentsOf(QmpCommand<?, ?> command) {
+        return TypeArguments.record(command.getClass(), QmpCommand.class);
+    }
+}

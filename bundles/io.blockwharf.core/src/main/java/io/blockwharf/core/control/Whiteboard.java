@@ -1,0 +1,144 @@
+package io.blockwharf.core.control;
+
+import io.blockwharf.core.qapi.TypeArguments;
+
+import org.osgi.framework.Constants;
+import org.osgi.service.component.ComponentServiceObjects;
+
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.ConcurrentSkipListSet;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
+
+/**
+ * The services of one contract by name. A service is not fetched before somebody asks for it: it
+ * may itself depend on the component that holds the whiteboard, and most commands are never used.
+ * Of several services of one name the highest ranking, then oldest one is taken. Thread-safe.
+ *
+ * @param <S> the contract
+ */
+final class Whiteboard<S> {
+    /** A service that may be fetched. */
+    static final class Offer<S> {
+        private final ComponentServiceObjects<S> objects;
+        private final Map<String, Object> properties;
+        private final int ranking;
+        private final long id;
+        private final AtomicReference<S> service = new AtomicReference<>();
+
+        private Offer(ComponentServiceObjects<S> objects, Map<String, Object> properties) {
+            this.objects = objects;
+            this.properties = Map.copyOf(properties);
+            ranking = properties.get(Constants.SERVICE_RANKING) instanceof Integer rank ? rank : 0;
+            id = (Long) properties.get(Constants.SERVICE_ID);
+        }
+
+        /** A property of the service, or the empty string. */
+        String property(String name) {
+            return properties.getOrDefault(name, "").toString();
+        }
+
+        /** The service; empty if it is just going, or its component cannot be activated. */
+        Optional<S> service() {
+            S known = service.get();
+            if (known != null) {
+                return Optional.of(known);
+            }
+            // Not under a lock: this may activate components of other bundles.
+            S fetched = objects.getService();
+            if (fetched == null || service.compareAndSet(null, fetched)) {
+                return Optional.ofNullable(fetched);
+            }
+            objects.ungetService(fetched);
+            return Optional.ofNullable(service.get());
+        }
+
+        /** Whatever fetched it meanwhile has it a moment longer than it is on the whiteboard. */
+        private void release() {
+            S fetched = service.getAndSet(null);
+            if (fetched != null) {
+                objects.ungetService(fetched);
+            }
+        }
+    }
+
+    private final Class<?> contract;
+    private final String nameProperty;
+    private final AtomicLong changes;
+    private final ConcurrentSkipListMap<String, ConcurrentSkipListSet<Offer<S>>> offers =
+            new ConcurrentSkipListMap<>();
+
+    /**
+     * An empty whiteboard.
+     *
+     * @param nameProperty the service property with the name
+     * @param changes is incremented when a service has come or gone
+     */
+    Whiteboard(Class<?> contract, String nameProperty, AtomicLong changes) {
+        this.contract = contract;
+        this.nameProperty = nameProperty;
+        this.changes = changes;
+    }
+
+    /** Takes a service up, if it has a name. */
+    void add(ComponentServiceObjects<S> objects, Map<String, Object> properties) {
+        if (!properties.containsKey(nameProperty)) {
+            return;
+        }
+        Offer<S> offer = new Offer<>(objects, properties);
+        Comparator<Offer<S>> order =
+                Comparator.<Offer<S>>comparingInt(each -> each.ranking)
+                        .reversed()
+                        .thenComparingLong(each -> each.id);
+        offers.compute(
+                properties.get(nameProperty).toString(),
+                (_, present) -> {
+                    var all = present == null ? new ConcurrentSkipListSet<>(order) : present;
+                    all.add(offer);
+                    return all;
+                });
+        changes.incrementAndGet();
+    }
+
+    /** Takes the service with these properties off, if it was taken up. */
+    void remove(Map<String, Object> properties) {
+        if (!properties.containsKey(nameProperty)) {
+            return;
+        }
+        offers.computeIfPresent(
+                properties.get(nameProperty).toString(),
+                (_, present) -> {
+                    for (Offer<S> offer : present) {
+                        if (offer.properties
+                                .get(Constants.SERVICE_ID)
+                                .equals(properties.get(Constants.SERVICE_ID))) {
+                            present.remove(offer);
+                            offer.release();
+                        }
+                    }
+                    return present.isEmpty() ? null : present;
+                });
+        changes.incrementAndGet();
+    }
+
+    /** The names that are there now, in order. */
+    List<String> names() {
+        return List.copyOf(offers.keySet());
+    }
+
+    /** The service of that name that goes first. */
+    Optional<Offer<S>> find(String name) {
+        return Optional.ofNullable(offers.get(name)).flatMap(all -> all.stream().findFirst());
+    }
+
+    /** The record that the service of that name takes: the contract's first type argument. */
+    Optional<Class<? extends Record>> recordType(String name) {
+        return find(name)
+                .flatMap(Offer::service)
+                .map(service -> TypeArguments.record(service.getClass(), contract));
+    }
+}

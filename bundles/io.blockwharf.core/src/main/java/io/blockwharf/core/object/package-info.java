@@ -1,0 +1,2 @@
+/** The user-creatable objects: {@code object-add}, {@code object-del} and {@code --object}. */
+package io.blockwharf.core.object;

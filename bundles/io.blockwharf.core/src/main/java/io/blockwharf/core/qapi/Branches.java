@@ -1,0 +1,21 @@
+package io.blockwharf.core.qapi;
+
+import java.util.Optional;
+import java.util.SequencedMap;
+
+/**
+ * The branches of the open unions, which are the option types of the services that are there now.
+ * May be called from any thread.
+ */
+public interface Branches {
+    /**
+     * Looks a branch up.
+     *
+     * @param union the record with the {@link io.blockwharf.api.qmp.Branch} component
+     * @param value the discriminator's value
+     */
+    Optional<Class<? extends Record>> find(Class<? extends Record> union, String value);
+
+    /** All branches of a union by the discriminator's value, in order. */
+    SequencedMap<String, Class<? extends Record>> of(Class<? extends Record> union);
+}
