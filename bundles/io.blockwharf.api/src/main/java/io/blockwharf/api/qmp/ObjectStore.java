@@ -3,6 +3,7 @@ package io.blockwharf.api.qmp;
 import org.osgi.annotation.versioning.ProviderType;
 
 import java.util.Optional;
+import java.util.SequencedMap;
 
 /** The user-creatable objects, by id. May be called from any thread. */
 @ProviderType
@@ -19,6 +20,9 @@ public interface ObjectStore {
 
     /** Looks an object up. Empty if there is none of that id or it is of another type. */
     <T> Optional<T> find(String id, Class<T> type);
+
+    /** The ids of all objects with the names of their types, oldest first. */
+    SequencedMap<String, String> types();
 
     /** Whether there is an object of that id, of whatever type. */
     boolean exists(String id);

@@ -21,9 +21,9 @@ import java.util.concurrent.atomic.AtomicReference;
  *
  * @param <S> the contract
  */
-final class Whiteboard<S> {
+public final class Whiteboard<S> {
     /** A service that may be fetched. */
-    static final class Offer<S> {
+    public static final class Offer<S> {
         private final ComponentServiceObjects<S> objects;
         private final Map<String, Object> properties;
         private final int ranking;
@@ -38,12 +38,17 @@ final class Whiteboard<S> {
         }
 
         /** A property of the service, or the empty string. */
-        String property(String name) {
+        public String property(String name) {
             return properties.getOrDefault(name, "").toString();
         }
 
+        /** Whether these are the properties of this service. */
+        public boolean has(Map<String, Object> ofService) {
+            return ofService.get(Constants.SERVICE_ID).equals(id);
+        }
+
         /** The service; empty if it is just going, or its component cannot be activated. */
-        Optional<S> service() {
+        public Optional<S> service() {
             S known = service.get();
             if (known != null) {
                 return Optional.of(known);
@@ -78,14 +83,14 @@ final class Whiteboard<S> {
      * @param nameProperty the service property with the name
      * @param changes is incremented when a service has come or gone
      */
-    Whiteboard(Class<?> contract, String nameProperty, AtomicLong changes) {
+    public Whiteboard(Class<?> contract, String nameProperty, AtomicLong changes) {
         this.contract = contract;
         this.nameProperty = nameProperty;
         this.changes = changes;
     }
 
     /** Takes a service up, if it has a name. */
-    void add(ComponentServiceObjects<S> objects, Map<String, Object> properties) {
+    public void add(ComponentServiceObjects<S> objects, Map<String, Object> properties) {
         if (!properties.containsKey(nameProperty)) {
             return;
         }
@@ -105,7 +110,7 @@ final class Whiteboard<S> {
     }
 
     /** Takes the service with these properties off, if it was taken up. */
-    void remove(Map<String, Object> properties) {
+    public void remove(Map<String, Object> properties) {
         if (!properties.containsKey(nameProperty)) {
             return;
         }
@@ -126,17 +131,17 @@ final class Whiteboard<S> {
     }
 
     /** The names that are there now, in order. */
-    List<String> names() {
+    public List<String> names() {
         return List.copyOf(offers.keySet());
     }
 
     /** The service of that name that goes first. */
-    Optional<Offer<S>> find(String name) {
+    public Optional<Offer<S>> find(String name) {
         return Optional.ofNullable(offers.get(name)).flatMap(all -> all.stream().findFirst());
     }
 
     /** The record that the service of that name takes: the contract's first type argument. */
-    Optional<Class<? extends Record>> recordType(String name) {
+    public Optional<Class<? extends Record>> recordType(String name) {
         return find(name)
                 .flatMap(Offer::service)
                 .map(service -> TypeArguments.record(service.getClass(), contract));

@@ -1,0 +1,134 @@
+package io.blockwharf.core.object;
+
+import io.blockwharf.api.export.IoThreads;
+import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.linux.Epoll;
+import io.blockwharf.linux.EventLoop;
+import io.blockwharf.linux.LinuxException;
+
+import java.io.UncheckedIOException;
+import java.util.function.BooleanSupplier;
+
+/** An {@link EventLoop} as exports see it. */
+final class LoopThread implements IoThreads.Owned {
+    /** QEMU, {@code IOTHREAD_POLL_MAX_NS_DEFAULT}. */
+    static final long POLL_MAX_NANOS = 32_768;
+
+    /** Owned by the loop's thread. */
+    private static final class FdWatch implements Watch {
+        private final EventLoop.Watch watch;
+        private final int fixedEvents;
+        private int events = Epoll.IN;
+
+        FdWatch(EventLoop.Watch watch, int fixedEvents) {
+            this.watch = watch;
+            this.fixedEvents = fixedEvents;
+        }
+
+        @Override
+        public void readable(boolean interested) {
+            want(Epoll.IN, interested);
+        }
+
+        @Override
+        public void writable(boolean interested) {
+            want(Epoll.OUT, interested);
+        }
+
+        private void want(int event, boolean interested) {
+            int wanted = interested ? events | event : events & ~event;
+            if (wanted != events) {
+                events = wanted;
+                try {
+                    watch.events(events | fixedEvents);
+                } catch (LinuxException e) {
+                    throw new UncheckedIOException(e);
+                }
+            }
+        }
+
+        @Override
+        public void close() {
+            watch.close();
+        }
+    }
+
+    /** Polled, not waited for. */
+    private record PollWatch(EventLoop.Poller poller) implements Watch {
+        @Override
+        public void readable(boolean interested) {
+            throw new IllegalStateException("no descriptor");
+        }
+
+        @Override
+        public void writable(boolean interested) {
+            throw new IllegalStateException("no descriptor");
+        }
+
+        @Override
+        public void close() {
+            poller.close();
+        }
+    }
+
+    private final String id;
+    private final EventLoop loop;
+
+    private LoopThread(String id, EventLoop loop) {
+        this.id = id;
+        this.loop = loop;
+    }
+
+    /**
+     * Starts a loop.
+     *
+     * @throws QmpException if the host has no descriptors left
+     */
+    static LoopThread start(String id, String name, long maxNanos, long grow, long shrink) {
+        try {
+            EventLoop loop = new EventLoop(name);
+            loop.polling(maxNanos, grow, shrink);
+            return new LoopThread(id, loop);
+        } catch (LinuxException e) {
+            throw new QmpException(e.getMessage(), e);
+        }
+    }
+
+    @Override
+    public String id() {
+        return id;
+    }
+
+    @Override
+    public Watch watch(int fd, Runnable handler) {
+        return watch(fd, handler, 0);
+    }
+
+    @Override
+    public Watch watchEdge(int fd, Runnable handler) {
+        return watch(fd, handler, Epoll.EDGE);
+    }
+
+    private Watch watch(int fd, Runnable handler, int fixedEvents) {
+        try {
+            return new FdWatch(loop.watch(fd, Epoll.IN | fixedEvents, handler), fixedEvents);
+        } catch (LinuxException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    @Override
+    public void execute(Runnable task) {
+        loop.execute(task);
+    }
+
+    @Override
+    public Watch poll(BooleanSupplier source) {
+        return new PollWatch(loop.poll(source));
+    }
+
+    @Override
+    public void close() {
+        loop.close();
+    }
+}
