@@ -25,8 +25,10 @@ record Options(
         Map<String, String> javaFlags,
         boolean help) {
 
-    /** The JVM adds what this variable holds to its command line, where later flags win. */
-    static final String JAVA_FLAGS_VARIABLE = "JDK_JAVA_OPTIONS";
+    /**
+     * bin/blockwharf adds what this variable holds to the flags of its JVM, where later ones win.
+     */
+    static final String JAVA_FLAGS_VARIABLE = "BLOCKWHARF_OPTS";
 
     static final String USAGE =
             """

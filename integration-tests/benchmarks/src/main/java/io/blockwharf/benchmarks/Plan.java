@@ -128,7 +128,7 @@ final class Plan {
         return new Section(
                 "Writes to the disk's file system, one CPU",
                 "As before, but the kernel writes back to the disk meanwhile. For information,"
-                    + " without targets.",
+                        + " without targets.",
                 rows);
     }
 
@@ -171,9 +171,9 @@ final class Plan {
         return new Section(
                 "fio's nbd engine, page cache hot, one CPU",
                 "fio sends each request with a system call of its own, and its own CPU time is part"
-                    + " of every figure. qemu-storage-daemon 7.2.22 aborts when a client of an"
-                    + " export in an iothread leaves, as fio does after every run, so that this"
-                    + " configuration is not here.",
+                        + " of every figure. qemu-storage-daemon 7.2.22 aborts when a client of an"
+                        + " export in an iothread leaves, as fio does after every run, so that this"
+                        + " configuration is not here.",
                 rows);
     }
 
@@ -198,8 +198,8 @@ final class Plan {
         return new Section(
                 "Disk, one CPU",
                 "The data comes from the disk: \"dropped\" means that the file is dropped from the"
-                    + " page cache before each run, \"direct\" that the servers open it with"
-                    + " cache.direct=on. All serve it read-only.",
+                        + " page cache before each run, \"direct\" that the servers open it with"
+                        + " cache.direct=on. All serve it read-only.",
                 rows);
     }
 

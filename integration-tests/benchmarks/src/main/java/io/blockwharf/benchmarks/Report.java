@@ -48,7 +48,7 @@ final class Report {
         heading(
                 "What the load generator can do",
                 "The same client on the same CPU, against a server that makes up its answers. A"
-                    + " server that comes near these figures is limited by the client.");
+                        + " server that comes near these figures is limited by the client.");
         line("| load | k requests/s | client CPU µs/request | share of the CPU |");
         line("|---|--:|--:|--:|");
         results.forEach(
@@ -93,7 +93,7 @@ final class Report {
         heading(
                 "Start and memory",
                 "Time from starting the program to its greeting of the first client; resident"
-                    + " memory two seconds later, without a client.");
+                        + " memory two seconds later, without a client.");
         line("| server | ready ms (min–max) | resident MiB |");
         line("|---|--:|--:|");
         startUps.forEach(
@@ -155,7 +155,7 @@ final class Report {
             out.append(format("## Targets: %d of %d met\n\n", met, verdicts.size()));
             out.append(
                     "Blockwharf's default configuration against the fastest configuration of each"
-                        + " peer.\n\n");
+                            + " peer.\n\n");
             out.append("| row | target | measured | |\n|---|---|--:|---|\n");
             for (Verdict v : verdicts) {
                 out.append(
@@ -224,7 +224,7 @@ final class Report {
                         .orElse(Double.NaN);
         line(
                 "| server | %s (min–max) | Blockwharf is | server CPU µs/request | client CPU"
-                    + " µs/request | p50 µs | p99 µs |",
+                        + " µs/request | p50 µs | p99 µs |",
                 large ? "MiB/s" : "k requests/s");
         line("|---|--:|--:|--:|--:|--:|--:|");
         double unit = large ? 1048576.0 / row.load().bytes() : 1e3;
