@@ -103,12 +103,7 @@ public final class HostFile implements AutoCloseable {
     private HostFile(int fd) throws LinuxException {
         descriptor = new Descriptor(fd);
         try {
-            kind =
-                    switch (FileStatus.of(fd).type()) {
-                        case FileStatus.S_IFREG -> Kind.REGULAR;
-                        case FileStatus.S_IFBLK -> Kind.BLOCK_DEVICE;
-                        default -> Kind.OTHER;
-                    };
+            kind = kindOf(FileStatus.of(fd));
         } catch (LinuxException e) {
             descriptor.close();
             throw e;
@@ -139,6 +134,27 @@ public final class HostFile implements AutoCloseable {
             throw new LinuxException("Could not open '" + path + "'", -fd);
         }
         return new HostFile(fd);
+    }
+
+    /**
+     * What lies at a path, symbolic links followed. Nothing is opened.
+     *
+     * @throws LinuxException {@code "Failed to stat 'P': ..."}
+     */
+    public static Kind kind(String path) throws LinuxException {
+        try {
+            return kindOf(FileStatus.of(path));
+        } catch (LinuxException e) {
+            throw new LinuxException("Failed to stat '" + path + "'", e.errno());
+        }
+    }
+
+    private static Kind kindOf(FileStatus status) {
+        return switch (status.type()) {
+            case FileStatus.S_IFREG -> Kind.REGULAR;
+            case FileStatus.S_IFBLK -> Kind.BLOCK_DEVICE;
+            default -> Kind.OTHER;
+        };
     }
 
     /** Takes over a descriptor; it is closed with this object. */
