@@ -1,0 +1,390 @@
+package io.blockwharf.core.graph;
+
+import io.blockwharf.api.block.BlockDriver;
+import io.blockwharf.api.block.BlockImage;
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.block.BlockdevOptions;
+import io.blockwharf.api.block.BlockdevRef;
+import io.blockwharf.api.block.ChildRole;
+import io.blockwharf.api.block.NodeSpec;
+import io.blockwharf.api.block.Permission;
+import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.core.control.ControlLock;
+
+import org.osgi.service.component.annotations.Activate;
+import org.osgi.service.component.annotations.Component;
+import org.osgi.service.component.annotations.Deactivate;
+import org.osgi.service.component.annotations.Reference;
+import org.osgi.service.component.annotations.ReferenceCardinality;
+import org.osgi.service.component.annotations.ReferencePolicy;
+import org.osgi.service.log.Logger;
+import org.osgi.service.log.LoggerFactory;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.regex.Pattern;
+
+/**
+ * The nodes by name, what they are to each other, and the drivers that open them. May be called
+ * from any thread except those that serve requests; takes the control lock.
+ *
+ * <p>When a driver goes, its nodes go first, and before them everybody who uses them.
+ */
+@Component(service = BlockGraph.class)
+public final class BlockGraph {
+    private static final Pattern WELL_FORMED = Pattern.compile("[A-Za-z][A-Za-z0-9._-]*");
+
+    /** QEMU's {@code node_name[32]}. */
+    private static final int LONGEST_NAME = 31;
+
+    private final ControlLock lock;
+    private final Logger logger;
+    private final ReentrantLock resizing = new ReentrantLock();
+
+    /** In the order in which they were made. */
+    private final Map<String, Node> nodes = new LinkedHashMap<>();
+
+    /** By name; the first one of a name is used. */
+    private final Map<String, List<BlockDriver<?>>> drivers = new HashMap<>();
+
+    private int unnamed;
+
+    /** An empty graph. */
+    @Activate
+    public BlockGraph(
+            @Reference ControlLock lock, @Reference(service = LoggerFactory.class) Logger logger) {
+        this.lock = lock;
+        this.logger = logger;
+    }
+
+    // --- Drivers -----------------------------------------------------------------------------
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addDriver(BlockDriver<?> driver, Map<String, Object> properties) {
+        try (var _ = lock.take()) {
+            drivers.computeIfAbsent(nameOf(properties), _ -> new ArrayList<>()).add(driver);
+        }
+    }
+
+    void removeDriver(BlockDriver<?> driver, Map<String, Object> properties) {
+        try (var _ = lock.take()) {
+            List<BlockDriver<?>> all = drivers.getOrDefault(nameOf(properties), List.of());
+            all.removeIf(each -> each == driver);
+            if (all.isEmpty()) {
+                drivers.remove(nameOf(properties));
+            }
+        }
+        closeAll(
+                nodes().stream().filter(node -> node.driver == driver).toList(),
+                "driver " + nameOf(properties) + " goes");
+    }
+
+    private static String nameOf(Map<String, Object> properties) {
+        return String.valueOf(properties.get("block.driver.name"));
+    }
+
+    @Deactivate
+    void close() {
+        closeAll(nodes(), "the daemon ends");
+    }
+
+    /** Closes nodes and whatever is built on them, after their users have gone. */
+    private void closeAll(List<Node> leaving, String why) {
+        List<Node> all;
+        List<NodeUser> users = new ArrayList<>();
+        try (var _ = lock.take()) {
+            Set<Node> above = new LinkedHashSet<>();
+            leaving.forEach(node -> addParents(node, above));
+            // Newest first: a node is never older than its children
+            all = nodes().stream().filter(above::contains).toList();
+            for (Node node : all) {
+                node.leaving = true;
+                node.users.stream()
+                        .map(user -> user.user)
+                        .filter(u -> u != null)
+                        .forEach(users::add);
+            }
+        }
+        // Without the lock, unless our caller has it: they may take a while
+        users.forEach(NodeUser::evict);
+        try (var _ = lock.take()) {
+            for (Node node : all) {
+                node.ownedByMonitor = false;
+                if (nodes.get(node.name) != node) {
+                    continue;
+                }
+                if (node.users.isEmpty()) {
+                    close(node);
+                } else {
+                    logger.error(
+                            "Node {} is still in use although {}: its image stays open",
+                            node.name,
+                            why);
+                }
+            }
+        }
+    }
+
+    private static void addParents(Node node, Set<Node> found) {
+        if (found.add(node)) {
+            for (NodeHandle user : node.users) {
+                if (user.parent != null) {
+                    addParents(user.parent, found);
+                }
+            }
+        }
+    }
+
+    // --- Nodes -------------------------------------------------------------------------------
+
+    /** All nodes, newest first. */
+    List<Node> nodes() {
+        try (var _ = lock.take()) {
+            return new ArrayList<>(nodes.values()).reversed();
+        }
+    }
+
+    /** A node by its name. */
+    public Optional<Node> find(String name) {
+        try (var _ = lock.take()) {
+            return Optional.ofNullable(nodes.get(name));
+        }
+    }
+
+    /** Opens a node that belongs to the monitor: {@code blockdev-add}. */
+    void add(BlockdevOptions options) {
+        try (var _ = lock.take()) {
+            if (options.nodeName().isEmpty()) {
+                throw QmpException.generic("'node-name' must be specified for the root node");
+            }
+            open(options, NodeOptions.DEFAULTS).ownedByMonitor = true;
+        }
+    }
+
+    /** Closes a node that belongs to the monitor: {@code blockdev-del}. */
+    void remove(String name) {
+        try (var _ = lock.take()) {
+            Node node = nodes.get(name);
+            if (node == null) {
+                throw QmpException.generic("Failed to find node with node-name='%s'", name);
+            }
+            if (node.users.stream().anyMatch(user -> user.role == null)) {
+                throw QmpException.generic("Node %s is in use", name);
+            }
+            if (!node.ownedByMonitor) {
+                throw QmpException.generic("Node %s is not owned by the monitor", name);
+            }
+            if (!node.users.isEmpty()) {
+                throw QmpException.generic("Block device %s is in use", name);
+            }
+            close(node);
+        }
+    }
+
+    private Node open(BlockdevOptions options, NodeOptions defaults) {
+        List<BlockDriver<?>> offers = drivers.getOrDefault(options.driver(), List.of());
+        if (offers.isEmpty()) {
+            throw QmpException.generic("Unknown driver '%s'", options.driver());
+        }
+        // Its type parameter is the class of these options: the dispatcher has bound them by it.
+        @SuppressWarnings("unchecked")
+        BlockDriver<Record> driver = (BlockDriver<Record>) offers.getFirst();
+        NodeOptions generic = NodeOptions.of(options, defaults);
+        String user = Node.described(options.nodeName().orElse("#block"));
+        Map<String, NodeHandle> children = new LinkedHashMap<>();
+        try {
+            openChildren(driver, options.options(), generic, user, children);
+            generic.check();
+            String name = options.nodeName().map(this::checkedName).orElseGet(this::madeUpName);
+            BlockImage image =
+                    driver.open(
+                            new NodeSpec<>(
+                                    name,
+                                    options.options(),
+                                    generic.flags(),
+                                    Map.<String, BlockNode>copyOf(children)));
+            Node node =
+                    new Node(
+                            name,
+                            options.driver(),
+                            driver,
+                            generic,
+                            image,
+                            children,
+                            resizing,
+                            logger);
+            children.values().forEach(child -> child.parent = node);
+            nodes.put(name, node);
+            return node;
+        } catch (RuntimeException | Error e) {
+            List.copyOf(children.values()).reversed().forEach(this::detach);
+            throw e;
+        }
+    }
+
+    private void openChildren(
+            BlockDriver<Record> driver,
+            Record options,
+            NodeOptions generic,
+            String user,
+            Map<String, NodeHandle> children) {
+        BlockdevRefs.of(options)
+                .forEach(
+                        (name, ref) -> {
+                            ChildRole role = driver.childRole(name, options);
+                            Node child =
+                                    switch (ref) {
+                                        case BlockdevRef.Reference(String nodeName) ->
+                                                existing(nodeName);
+                                        case BlockdevRef.Definition(BlockdevOptions made) ->
+                                                open(made, generic.inherited(role));
+                                    };
+                            NodeHandle handle = new NodeHandle(this, child, name, user, null, role);
+                            Perms perms = Perms.NONE.onChild(role, !generic.readOnly());
+                            try {
+                                attach(handle, perms);
+                            } catch (RuntimeException e) {
+                                closeIfUnused(child);
+                                throw e;
+                            }
+                            children.put(name, handle);
+                        });
+    }
+
+    private Node existing(String name) {
+        Node node = nodes.get(name);
+        if (node == null) {
+            throw QmpException.generic("Cannot find device='%s' nor node-name='%s'", name, name);
+        }
+        return node;
+    }
+
+    private String checkedName(String name) {
+        if (!WELL_FORMED.matcher(name).matches()) {
+            throw QmpException.generic("Invalid node-name: '%s'", name);
+        }
+        if (nodes.containsKey(name)) {
+            throw QmpException.generic("Duplicate nodes with node-name='%s'", name);
+        }
+        if (name.length() > LONGEST_NAME) {
+            throw QmpException.generic("Node name too long");
+        }
+        return name;
+    }
+
+    /**
+     * As QEMU's {@code id_generate}: a counter and two random digits, so that nobody relies on it.
+     */
+    private String madeUpName() {
+        return "#block%d%02d".formatted(unnamed++, ThreadLocalRandom.current().nextInt(100));
+    }
+
+    private void close(Node node) {
+        nodes.remove(node.name);
+        if (!node.readOnly && !node.options.noFlush()) {
+            try {
+                node.image.flush();
+            } catch (BlockIoException | RuntimeException e) {
+                logger.error("Flushing node {} failed: {}", node.name, e.getMessage(), e);
+            }
+        }
+        try {
+            node.close();
+        } catch (RuntimeException e) {
+            logger.error("Closing node {} failed", node.name, e);
+        }
+        List.copyOf(node.children.values()).reversed().forEach(this::detach);
+    }
+
+    private void closeIfUnused(Node node) {
+        if (node.users.isEmpty() && !node.ownedByMonitor && nodes.get(node.name) == node) {
+            close(node);
+        }
+    }
+
+    // --- Users -------------------------------------------------------------------------------
+
+    /**
+     * Gives somebody outside the graph a handle on a node.
+     *
+     * @throws QmpException if the permissions are in conflict with those of other users
+     */
+    public BlockNode attach(
+            Node node, NodeUser user, Set<Permission> taken, Set<Permission> shared) {
+        try (var _ = lock.take()) {
+            NodeHandle handle =
+                    new NodeHandle(this, node, "root", "an unnamed block device", user, null);
+            attach(handle, Perms.of(taken, shared));
+            return handle;
+        }
+    }
+
+    private void attach(NodeHandle handle, Perms perms) {
+        Node node = handle.node;
+        if (node.leaving) {
+            throw QmpException.generic("Node '%s' is being closed", node.name);
+        }
+        node.users.addFirst(handle);
+        try {
+            PermissionChange.apply(handle, perms);
+        } catch (RuntimeException e) {
+            node.users.remove(handle);
+            throw e;
+        }
+    }
+
+    void permissions(NodeHandle handle, Perms perms) {
+        try (var _ = lock.take()) {
+            if (!handle.node.users.contains(handle)) {
+                throw new IllegalStateException("closed");
+            }
+            PermissionChange.apply(handle, perms);
+        }
+    }
+
+    void detach(NodeHandle handle) {
+        try (var _ = lock.take()) {
+            if (!handle.closes()) {
+                return;
+            }
+            try {
+                PermissionChange.apply(handle, Perms.NONE);
+            } catch (RuntimeException e) {
+                // Taking less is refused by nobody, but the driver may be unwell
+                logger.error(
+                        "Node {} did not take permissions back: {}",
+                        handle.node.name,
+                        e.getMessage(),
+                        e);
+            }
+            handle.node.users.remove(handle);
+            closeIfUnused(handle.node);
+        }
+    }
+
+    // --- Size --------------------------------------------------------------------------------
+
+    /** Changes the size of a node: {@code block_resize}. */
+    void resize(Node node, long bytes) {
+        try (var _ = lock.take();
+                BlockNode handle =
+                        attach(node, () -> {}, Set.of(Permission.RESIZE), Permission.all())) {
+            handle.resize(bytes);
+        } catch (BlockIoException e) {
+            throw switch (e.errno()) {
+                case ENOTSUP -> new QmpException("Image format driver does not support resize", e);
+                case EROFS -> new QmpException("Image is read-only", e);
+                default -> new QmpException(e.getMessage(), e);
+            };
+        }
+    }
+}

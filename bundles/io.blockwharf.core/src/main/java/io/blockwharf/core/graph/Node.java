@@ -1,0 +1,316 @@
+package io.blockwharf.core.graph;
+
+import io.blockwharf.api.block.BlockDriver;
+import io.blockwharf.api.block.BlockImage;
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.BlockLimits;
+import io.blockwharf.api.block.BlockdevOptions.DetectZeroes;
+import io.blockwharf.api.block.Errno;
+import io.blockwharf.api.block.IoVector;
+import io.blockwharf.api.block.RequestFlags;
+import io.blockwharf.api.qmp.QmpException;
+
+import org.osgi.service.log.Logger;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * A vertex of the block graph: an open image, the options that core carries out for it, its
+ * children and its users. The edges are {@link NodeHandle}s. Everything that makes up the graph is
+ * guarded by the control lock; what requests look at is volatile or final.
+ */
+public final class Node {
+    private static final int SECTOR = 512;
+    private static final int WORKERS = 32;
+
+    final String name;
+    final String driverName;
+    final BlockDriver<?> driver;
+    final NodeOptions options;
+    final boolean readOnly;
+    final BlockImage image;
+    final Map<String, NodeHandle> children;
+
+    /** Newest first. Changed under the control lock, read by whoever resizes. */
+    final List<NodeHandle> users = new CopyOnWriteArrayList<>();
+
+    /** Made by blockdev-add and not yet given up by blockdev-del. */
+    boolean ownedByMonitor;
+
+    /** The driver is about to go: no new users. */
+    boolean leaving;
+
+    /** What the image was told last. */
+    Perms committed = Perms.NONE;
+
+    /** Flags of a request that the image gets to see. */
+    final int flagMask;
+
+    /** Flags that turning written zeroes into a zero request adds. */
+    final int zeroFlags;
+
+    final BlockLimits limits;
+    private final int alignMask;
+    private final int memoryMask;
+    private final long maxTransfer;
+
+    /** One for the graph: a resize of a node goes on to its parents, one of a parent to it. */
+    private final ReentrantLock resizing;
+
+    private final Logger logger;
+
+    /** The size that users see: whole sectors. */
+    private volatile long length;
+
+    /** The size of the image: requests that stay below may go to it as they are. */
+    private volatile long imageLength;
+
+    /** Null if there are none, which is what each write asks. */
+    private volatile WriteObserver[] observers;
+
+    private int directUsers;
+    private WorkerPool workers;
+    private SlowPath slowPath;
+
+    Node(
+            String name,
+            String driverName,
+            BlockDriver<?> driver,
+            NodeOptions options,
+            BlockImage image,
+            Map<String, NodeHandle> children,
+            ReentrantLock resizing,
+            Logger logger) {
+        this.name = name;
+        this.driverName = driverName;
+        this.driver = driver;
+        this.options = options;
+        this.readOnly = options.readOnly() || image.readOnly();
+        this.image = image;
+        this.children = children;
+        this.resizing = resizing;
+        this.logger = logger;
+        flagMask =
+                ~((options.noFlush() ? RequestFlags.FUA : 0)
+                        | (options.discard() ? 0 : RequestFlags.MAY_UNMAP));
+        zeroFlags = options.detectZeroes() == DetectZeroes.UNMAP ? RequestFlags.MAY_UNMAP : 0;
+        limits = image.limits();
+        alignMask = limits.requestAlignment() - 1;
+        memoryMask = limits.memoryAlignment() - 1;
+        maxTransfer = limits.maxTransfer() & ~(long) alignMask;
+        measure();
+    }
+
+    /** The node-name. */
+    public String name() {
+        return name;
+    }
+
+    /** Whether it was opened read-only. */
+    public boolean readOnly() {
+        return readOnly;
+    }
+
+    /** A sentence's subject or object: how messages call it as the user of another node. */
+    static String described(String nodeName) {
+        return "node '" + nodeName + "'";
+    }
+
+    // --- What requests ask -------------------------------------------------------------------
+
+    long length() {
+        return length;
+    }
+
+    long imageLength() {
+        return imageLength;
+    }
+
+    int alignment() {
+        return alignMask + 1;
+    }
+
+    long maxTransfer() {
+        return maxTransfer;
+    }
+
+    /**
+     * Whether a read or write can go to the image as it stands, seen from its offset and length.
+     */
+    boolean straight(long offset, long bytes) {
+        return Long.compareUnsigned(bytes - 1, maxTransfer) < 0 && inside(offset, bytes);
+    }
+
+    /** Whether a range is aligned and inside the image. */
+    boolean inside(long offset, long bytes) {
+        return offset >= 0
+                && bytes > 0
+                && offset <= imageLength - bytes
+                && ((offset | bytes) & alignMask) == 0;
+    }
+
+    /** Whether the image can use this memory. */
+    boolean aligned(IoVector vector) {
+        if (memoryMask != 0) {
+            for (int i = 0; i < vector.count(); i++) {
+                long address = vector.base(i).address() + vector.offset(i);
+                if (((address | vector.length(i)) & memoryMask) != 0) {
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    /** Refuses what is not inside the node. */
+    void check(long offset, long bytes) throws BlockIoException {
+        long size = length;
+        if (offset < 0 || bytes < 0 || bytes > size || offset > size - bytes) {
+            throw new BlockIoException(
+                    Errno.EINVAL,
+                    "operation past EOF; From: %d, Len: %d, Size: %d"
+                            .formatted(offset, bytes, size));
+        }
+    }
+
+    boolean detectsZeroes() {
+        return options.detectZeroes() != DetectZeroes.OFF;
+    }
+
+    /** Tells the observers, if there are any. */
+    void changed(long offset, long bytes) {
+        WriteObserver[] all = observers;
+        if (all != null) {
+            for (WriteObserver observer : all) {
+                observer.changed(offset, bytes);
+            }
+        }
+    }
+
+    /** What carries out requests that cannot go straight; made when the first one comes. */
+    synchronized SlowPath slowPath() {
+        if (slowPath == null) {
+            slowPath = new SlowPath(this);
+        }
+        return slowPath;
+    }
+
+    /** Threads for requests that block; made when the first queue is opened. */
+    synchronized WorkerPool workers() {
+        if (workers == null) {
+            workers = new WorkerPool("blockwharf-" + name, WORKERS, logger);
+        }
+        return workers;
+    }
+
+    // --- Observers and direct access: each keeps the other out ---------------------------------
+
+    /**
+     * Shows all changes from now on to an observer, including those of requests under way.
+     *
+     * @throws QmpException if somebody uses the node's file behind our back
+     */
+    synchronized void observe(WriteObserver observer) {
+        if (directUsers > 0) {
+            throw QmpException.generic("Node '%s' is in direct use by an export", name);
+        }
+        WriteObserver[] all = observers == null ? new WriteObserver[0] : observers;
+        all = Arrays.copyOf(all, all.length + 1);
+        all[all.length - 1] = observer;
+        observers = all;
+    }
+
+    /** Shows changes no longer. */
+    synchronized void unobserve(WriteObserver observer) {
+        if (observers != null) {
+            WriteObserver[] rest =
+                    Arrays.stream(observers)
+                            .filter(each -> each != observer)
+                            .toArray(WriteObserver[]::new);
+            observers = rest.length == 0 ? null : rest;
+        }
+    }
+
+    /** Whether requests may pass by; if so, nobody may observe until {@link #directEnded}. */
+    synchronized boolean directBegins() {
+        if (observers != null || detectsZeroes() || (imageLength & (SECTOR - 1)) != 0 || leaving) {
+            return false;
+        }
+        directUsers++;
+        return true;
+    }
+
+    synchronized void directEnded() {
+        directUsers--;
+    }
+
+    // --- Size ------------------------------------------------------------------------------
+
+    /** Changes the size, and tells the users. */
+    void resize(long bytes) throws BlockIoException {
+        if (readOnly) {
+            throw new BlockIoException(Errno.EROFS, "Image is read-only");
+        }
+        if (bytes < 0) {
+            throw new BlockIoException(Errno.EINVAL, "negative size");
+        }
+        resizing.lock();
+        try {
+            image.resize(bytes);
+        } finally {
+            refreshLength();
+            resizing.unlock();
+        }
+    }
+
+    /** Makes the image reach to at least {@code end}: its size was not one of whole blocks. */
+    void extendTo(long end) throws BlockIoException {
+        resizing.lock();
+        try {
+            if (image.length() < end) {
+                image.resize(end);
+            }
+        } finally {
+            refreshLength();
+            resizing.unlock();
+        }
+    }
+
+    /** The size of the image may have changed: takes it over, and tells the users. */
+    void refreshLength() {
+        resizing.lock();
+        try {
+            long before = length;
+            measure();
+            if (length != before) {
+                for (NodeHandle user : users) {
+                    user.resized();
+                }
+            }
+        } finally {
+            resizing.unlock();
+        }
+    }
+
+    private void measure() {
+        long bytes = image.length();
+        imageLength = bytes;
+        length = bytes > Long.MAX_VALUE - SECTOR ? bytes : (bytes + SECTOR - 1) & -SECTOR;
+    }
+
+    // --- End -------------------------------------------------------------------------------
+
+    /** Closes the image. Users are gone, requests finished. */
+    void close() {
+        synchronized (this) {
+            if (workers != null) {
+                workers.close();
+            }
+        }
+        image.close();
+    }
+}

@@ -1,0 +1,403 @@
+package io.blockwharf.core.graph;
+
+import io.blockwharf.api.block.BlockImage;
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.BlockLimits;
+import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.block.BlockQueue;
+import io.blockwharf.api.block.ChildRole;
+import io.blockwharf.api.block.DirectAccess;
+import io.blockwharf.api.block.Errno;
+import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.HostExtent;
+import io.blockwharf.api.block.IoVector;
+import io.blockwharf.api.block.Permission;
+import io.blockwharf.api.block.RequestFlags;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.CopyOnWriteArrayList;
+
+/**
+ * An edge of the block graph: a user's handle on a node. Requests that fit the image go to it after
+ * one look at their range; {@link SlowPath} cares for the others.
+ */
+final class NodeHandle implements BlockNode {
+    final Node node;
+
+    /** What the user calls the node: {@code root}, or the name of the child. */
+    final String childName;
+
+    /** How messages call the user. */
+    final String description;
+
+    /** Null on a parent node's handle. */
+    final NodeUser user;
+
+    /** Null on a handle that is not a parent node's. */
+    final ChildRole role;
+
+    /** The node whose child this is; null before it is open, and on other users' handles. */
+    volatile Node parent;
+
+    private final BlockGraph graph;
+    private final BlockImage image;
+    private final List<Runnable> listeners = new CopyOnWriteArrayList<>();
+    private volatile Perms perms = Perms.NONE;
+    private boolean closed;
+
+    // What each write asks. Written under the control lock or by the user itself.
+    private boolean writable;
+    private boolean writesStraight;
+    private int forcedFlags;
+
+    NodeHandle(
+            BlockGraph graph,
+            Node node,
+            String childName,
+            String description,
+            NodeUser user,
+            ChildRole role) {
+        this.graph = graph;
+        this.node = node;
+        this.childName = childName;
+        this.description = description;
+        this.user = user;
+        this.role = role;
+        image = node.image;
+    }
+
+    // --- Description -------------------------------------------------------------------------
+
+    @Override
+    public String name() {
+        return node.name;
+    }
+
+    @Override
+    public String driver() {
+        return node.driverName;
+    }
+
+    @Override
+    public String filename() {
+        return image.filename();
+    }
+
+    @Override
+    public boolean readOnly() {
+        return node.readOnly;
+    }
+
+    @Override
+    public long length() {
+        return node.length();
+    }
+
+    @Override
+    public BlockLimits limits() {
+        return node.limits;
+    }
+
+    @Override
+    public Optional<Long> allocatedSize() {
+        return image.allocatedSize();
+    }
+
+    // --- Permissions -------------------------------------------------------------------------
+
+    @Override
+    public void permissions(Set<Permission> taken, Set<Permission> shared) {
+        graph.permissions(this, Perms.of(taken, shared));
+    }
+
+    Perms perms() {
+        return perms;
+    }
+
+    /** Lets the permissions take effect; they have been checked. */
+    void perms(Perms granted) {
+        perms = granted;
+        writable = granted.takes(Perms.WRITE);
+        writesStraight = writable && !node.detectsZeroes();
+    }
+
+    boolean writable() {
+        return writable;
+    }
+
+    boolean writesStraight() {
+        return writesStraight;
+    }
+
+    private void checkWritable() throws BlockIoException {
+        if (!writable) {
+            throw new BlockIoException(Errno.EPERM, "no permission to write");
+        }
+    }
+
+    // --- Generic options ---------------------------------------------------------------------
+
+    @Override
+    public void writeCache(boolean enabled) {
+        forcedFlags = enabled ? 0 : RequestFlags.FUA;
+    }
+
+    @Override
+    public boolean writeCache() {
+        return forcedFlags == 0;
+    }
+
+    /** The flags that the image gets for those of a request. */
+    int flags(int flags) {
+        return (flags | forcedFlags) & node.flagMask;
+    }
+
+    // --- Requests ----------------------------------------------------------------------------
+
+    @Override
+    public void read(long offset, IoVector into) throws BlockIoException {
+        if (node.straight(offset, into.byteCount()) && node.aligned(into)) {
+            image.read(offset, into);
+        } else {
+            node.slowPath().read(offset, into);
+        }
+    }
+
+    @Override
+    public boolean tryRead(long offset, IoVector into) throws BlockIoException {
+        long bytes = into.byteCount();
+        if (node.straight(offset, bytes) && node.aligned(into)) {
+            return image.tryRead(offset, into);
+        }
+        node.check(offset, bytes);
+        return bytes == 0;
+    }
+
+    @Override
+    public void write(long offset, IoVector from, int flags) throws BlockIoException {
+        long bytes = from.byteCount();
+        if (!writesStraight || !node.straight(offset, bytes) || !node.aligned(from)) {
+            writeSlowly(offset, from, flags(flags));
+            return;
+        }
+        try {
+            image.write(offset, from, flags(flags));
+        } finally {
+            node.changed(offset, bytes);
+        }
+    }
+
+    private void writeSlowly(long offset, IoVector from, int flags) throws BlockIoException {
+        long bytes = from.byteCount();
+        checkWritable();
+        node.check(offset, bytes);
+        try {
+            if (bytes == 0) {
+                return;
+            } else if (node.detectsZeroes() && Zeroes.only(from)) {
+                zero(offset, bytes, flags | node.zeroFlags);
+            } else {
+                node.slowPath().write(offset, from, flags);
+            }
+        } finally {
+            node.changed(offset, bytes);
+        }
+    }
+
+    @Override
+    public boolean tryWrite(long offset, IoVector from, int flags) throws BlockIoException {
+        long bytes = from.byteCount();
+        if (writesStraight && node.straight(offset, bytes) && node.aligned(from)) {
+            boolean done;
+            try {
+                done = image.tryWrite(offset, from, flags(flags));
+            } catch (BlockIoException e) {
+                node.changed(offset, bytes);
+                throw e;
+            }
+            if (done) {
+                node.changed(offset, bytes);
+            }
+            return done;
+        }
+        checkWritable();
+        node.check(offset, bytes);
+        return bytes == 0;
+    }
+
+    @Override
+    public void flush() throws BlockIoException {
+        if (!node.options.noFlush()) {
+            image.flush();
+        }
+    }
+
+    @Override
+    public void discard(long offset, long length) throws BlockIoException {
+        checkWritable();
+        node.check(offset, length);
+        if (!node.options.discard() || length == 0) {
+            return;
+        }
+        try {
+            if (node.inside(offset, length)) {
+                image.discard(offset, length);
+            } else {
+                node.slowPath().discard(offset, length);
+            }
+        } finally {
+            node.changed(offset, length);
+        }
+    }
+
+    @Override
+    public void writeZeroes(long offset, long length, int flags) throws BlockIoException {
+        checkWritable();
+        node.check(offset, length);
+        if (length == 0) {
+            return;
+        }
+        try {
+            zero(offset, length, flags(flags));
+        } finally {
+            node.changed(offset, length);
+        }
+    }
+
+    private void zero(long offset, long length, int flags) throws BlockIoException {
+        if (node.inside(offset, length)) {
+            image.writeZeroes(offset, length, flags);
+        } else {
+            node.slowPath().writeZeroes(offset, length, flags);
+        }
+    }
+
+    @Override
+    public Extent extentAt(long offset, long length) throws BlockIoException {
+        if (node.inside(offset, length)) {
+            return image.extentAt(offset, length);
+        }
+        return node.slowPath().extentAt(offset, length);
+    }
+
+    @Override
+    public Optional<HostExtent> hostExtent(long offset, long length) {
+        return node.inside(offset, length) ? image.hostExtent(offset, length) : Optional.empty();
+    }
+
+    @Override
+    public BlockQueue openQueue(int depth) {
+        if (depth < 1 || depth > 4096) {
+            throw new IllegalArgumentException("depth " + depth);
+        }
+        try {
+            WorkerQueue workers = new WorkerQueue(this, node.workers(), depth);
+            Optional<BlockQueue> own;
+            try {
+                own = image.openQueue(depth);
+                return own.isPresent() ? new HandleQueue(this, own.get(), workers, depth) : workers;
+            } catch (IOException | RuntimeException e) {
+                workers.close();
+                throw e;
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    // --- Past the requests -------------------------------------------------------------------
+
+    @Override
+    public Optional<DirectAccess> directAccess(boolean write) {
+        if (write && !writable || !writeCache() || !node.directBegins()) {
+            return Optional.empty();
+        }
+        Optional<DirectAccess> file = Optional.empty();
+        try {
+            file = image.directAccess(write);
+        } finally {
+            if (file.isEmpty()) {
+                node.directEnded();
+            }
+        }
+        return file.map(each -> new Direct(node, each));
+    }
+
+    /** Keeps the node's books about a file that is used behind its back. */
+    private static final class Direct implements DirectAccess {
+        private final Node node;
+        private final DirectAccess file;
+        private boolean closed;
+
+        Direct(Node node, DirectAccess file) {
+            this.node = node;
+            this.file = file;
+        }
+
+        @Override
+        public int fd() {
+            return file.fd();
+        }
+
+        @Override
+        public void sizeChanged() throws BlockIoException {
+            try {
+                file.sizeChanged();
+            } finally {
+                node.refreshLength();
+            }
+        }
+
+        @Override
+        public synchronized void close() {
+            if (!closed) {
+                closed = true;
+                file.close();
+                node.directEnded();
+            }
+        }
+    }
+
+    // --- Size and end ------------------------------------------------------------------------
+
+    @Override
+    public void resize(long length) throws BlockIoException {
+        if (!perms.takes(Perms.RESIZE)) {
+            throw new BlockIoException(Errno.EPERM, "no permission to resize");
+        }
+        node.resize(length);
+    }
+
+    @Override
+    public void onResize(Runnable listener) {
+        listeners.add(listener);
+    }
+
+    /** The node's size has changed. Parents take it over after their drivers have heard of it. */
+    void resized() {
+        for (Runnable listener : listeners) {
+            listener.run();
+        }
+        Node above = parent;
+        if (above != null) {
+            above.refreshLength();
+        }
+    }
+
+    @Override
+    public void close() {
+        graph.detach(this);
+    }
+
+    /** Whether this is the first time. Under the control lock. */
+    boolean closes() {
+        boolean first = !closed;
+        closed = true;
+        listeners.clear();
+        return first;
+    }
+}

@@ -1,0 +1,71 @@
+package io.blockwharf.core.graph;
+
+import io.blockwharf.api.block.BlockdevOptions;
+import io.blockwharf.api.block.BlockdevOptions.Cache;
+import io.blockwharf.api.block.BlockdevOptions.DetectZeroes;
+import io.blockwharf.api.block.BlockdevOptions.Discard;
+import io.blockwharf.api.block.ChildRole;
+import io.blockwharf.api.block.OpenFlags;
+import io.blockwharf.api.qmp.QmpException;
+
+import java.util.Optional;
+
+/** The generic options of a node, complete. */
+record NodeOptions(
+        boolean readOnly,
+        boolean autoReadOnly,
+        boolean direct,
+        boolean noFlush,
+        boolean discard,
+        boolean forceShare,
+        DetectZeroes detectZeroes) {
+
+    /** What a node has that is given no options and no parent. */
+    static final NodeOptions DEFAULTS =
+            new NodeOptions(false, false, false, false, false, false, DetectZeroes.OFF);
+
+    /** What stands in the options, and the defaults for what does not. */
+    static NodeOptions of(BlockdevOptions options, NodeOptions defaults) {
+        Optional<Cache> cache = options.cache();
+        return new NodeOptions(
+                options.readOnly().orElse(defaults.readOnly),
+                options.autoReadOnly().orElse(defaults.autoReadOnly),
+                cache.flatMap(Cache::direct).orElse(defaults.direct),
+                cache.flatMap(Cache::noFlush).orElse(defaults.noFlush),
+                options.discard().map(d -> d == Discard.UNMAP).orElse(defaults.discard),
+                options.forceShare().orElse(defaults.forceShare),
+                options.detectZeroes().orElse(defaults.detectZeroes));
+    }
+
+    /**
+     * The defaults of a child that is made together with its parent. Discards are let through,
+     * because the parent decides about them; a backing file is not written to.
+     */
+    NodeOptions inherited(ChildRole role) {
+        boolean backing = role == ChildRole.BACKING;
+        return new NodeOptions(
+                backing || readOnly,
+                !backing && autoReadOnly,
+                direct,
+                noFlush,
+                true,
+                forceShare,
+                DetectZeroes.OFF);
+    }
+
+    /** Refuses what does not go together. */
+    void check() {
+        if (forceShare && !readOnly) {
+            throw QmpException.generic("force-share=on can only be used with read-only images");
+        }
+        if (detectZeroes == DetectZeroes.UNMAP && !discard) {
+            throw QmpException.generic(
+                    "setting detect-zeroes to unmap is not allowed without setting discard"
+                            + " operation to unmap");
+        }
+    }
+
+    OpenFlags flags() {
+        return new OpenFlags(readOnly, autoReadOnly, direct, discard, forceShare);
+    }
+}

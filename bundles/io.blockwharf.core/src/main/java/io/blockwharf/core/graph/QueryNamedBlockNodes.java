@@ -1,0 +1,161 @@
+package io.blockwharf.core.graph;
+
+import io.blockwharf.api.block.BlockdevOptions.DetectZeroes;
+import io.blockwharf.api.qmp.QmpCommand;
+import io.blockwharf.api.qmp.QmpName;
+import io.blockwharf.api.qmp.WireName;
+
+import org.osgi.service.component.annotations.Activate;
+import org.osgi.service.component.annotations.Component;
+import org.osgi.service.component.annotations.Reference;
+
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** QMP {@code query-named-block-nodes}. */
+@Component(service = QmpCommand.class)
+@QmpName("query-named-block-nodes")
+public final class QueryNamedBlockNodes
+        implements QmpCommand<
+                QueryNamedBlockNodes.Arguments, List<QueryNamedBlockNodes.BlockDeviceInfo>> {
+    /**
+     * The arguments.
+     *
+     * @param flat leave the image of a backing file out of that of its node
+     */
+    public record Arguments(Optional<Boolean> flat) {}
+
+    /**
+     * QAPI {@code BlockDeviceInfo}; throttling is done by nodes of its own, so its values are 0.
+     *
+     * @param file the file name
+     * @param nodeName the node's name
+     * @param ro whether it is read-only
+     * @param drv its driver
+     * @param backingFile the file name of its backing node
+     * @param backingFileDepth how many nodes lie behind it
+     * @param children the nodes right below it
+     * @param active always: nodes are never inactivated
+     * @param encrypted never
+     * @param detectZeroes what happens to written zeroes
+     * @param image the image
+     * @param cache how the host caches
+     * @param writeThreshold 0: none
+     */
+    public record BlockDeviceInfo(
+            String file,
+            Optional<String> nodeName,
+            boolean ro,
+            String drv,
+            @WireName("backing_file") Optional<String> backingFile,
+            @WireName("backing_file_depth") long backingFileDepth,
+            List<BlockdevChild> children,
+            boolean active,
+            boolean encrypted,
+            @WireName("detect_zeroes") DetectZeroes detectZeroes,
+            long bps,
+            @WireName("bps_rd") long bpsRd,
+            @WireName("bps_wr") long bpsWr,
+            long iops,
+            @WireName("iops_rd") long iopsRd,
+            @WireName("iops_wr") long iopsWr,
+            ImageInfo image,
+            BlockdevCacheInfo cache,
+            @WireName("write_threshold") long writeThreshold) {}
+
+    /**
+     * QAPI {@code BlockdevChild}.
+     *
+     * @param child what it is to its parent
+     * @param nodeName its name
+     */
+    public record BlockdevChild(String child, String nodeName) {}
+
+    /**
+     * QAPI {@code BlockdevCacheInfo}.
+     *
+     * @param writeback whether the write cache is on; it is a user's setting, not a node's
+     * @param direct whether the page cache is bypassed
+     * @param noFlush whether flushes are ignored
+     */
+    public record BlockdevCacheInfo(boolean writeback, boolean direct, boolean noFlush) {}
+
+    /**
+     * QAPI {@code ImageInfo}.
+     *
+     * @param filename the file name
+     * @param format the driver
+     * @param actualSize bytes that the image takes on the host
+     * @param virtualSize bytes that its users see
+     * @param backingFilename the file name of the backing node
+     * @param backingImage the image of the backing node
+     */
+    public record ImageInfo(
+            String filename,
+            String format,
+            Optional<Long> actualSize,
+            long virtualSize,
+            Optional<String> backingFilename,
+            Optional<ImageInfo> backingImage) {}
+
+    private final BlockGraph graph;
+
+    /** Shows that graph. */
+    @Activate
+    public QueryNamedBlockNodes(@Reference BlockGraph graph) {
+        this.graph = graph;
+    }
+
+    @Override
+    public List<BlockDeviceInfo> execute(Arguments arguments) {
+        boolean flat = arguments.flat().orElse(false);
+        return graph.nodes().stream().map(node -> describe(node, flat)).toList();
+    }
+
+    private static BlockDeviceInfo describe(Node node, boolean flat) {
+        Optional<Node> backing = backing(node);
+        int depth = 0;
+        for (Optional<Node> n = backing; n.isPresent(); n = backing(n.get())) {
+            depth++;
+        }
+        return new BlockDeviceInfo(
+                node.image.filename(),
+                Optional.of(node.name),
+                node.readOnly,
+                node.driverName,
+                backing.map(n -> n.image.filename()),
+                depth,
+                node.children.entrySet().stream()
+                        .map(Map.Entry::getValue)
+                        .map(child -> new BlockdevChild(child.childName, child.node.name))
+                        .toList(),
+                true,
+                false,
+                node.options.detectZeroes(),
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                image(node, flat),
+                new BlockdevCacheInfo(true, node.options.direct(), node.options.noFlush()),
+                0);
+    }
+
+    private static ImageInfo image(Node node, boolean flat) {
+        Optional<Node> backing = backing(node);
+        return new ImageInfo(
+                node.image.filename(),
+                node.driverName,
+                node.image.allocatedSize(),
+                node.length(),
+                backing.map(n -> n.image.filename()),
+                flat ? Optional.empty() : backing.map(n -> image(n, false)));
+    }
+
+    private static Optional<Node> backing(Node node) {
+        return Optional.ofNullable(node.children.get("backing")).map(child -> child.node);
+    }
+}

@@ -1,8 +1,0 @@
-package io.blockwharf.nbd;
-
-/** An iothread, everything in memory. */
-class HotOnLoopTest extends TransmissionTest {
-    HotOnLoopTest() {
-        super(true, false);
-    }
-}
