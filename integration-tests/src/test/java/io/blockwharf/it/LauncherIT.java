@@ -94,6 +94,13 @@ class LauncherIT {
         assertEquals(List.of(), list(temporary));
     }
 
+    @Test
+    void aCommandLineThatOnlyShowsSomethingEndsWithStatus0() throws Exception {
+        assertEquals(new Ended(0, "types\n", ""), end(start("say", "types", "fail", "")));
+        assertEquals(
+                new Ended(0, "types\n", ""), end(start("--daemonize", "say", "types", "fail", "")));
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',

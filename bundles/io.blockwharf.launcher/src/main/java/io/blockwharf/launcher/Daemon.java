@@ -143,15 +143,22 @@ final class Daemon implements AutoCloseable {
     }
 
     /**
-     * Has the arguments carried out, in order, by the command-line service.
+     * Has the arguments carried out, in order, by the command-line service. Its answer is empty if
+     * everything was done, a message if something failed, and an empty message if there was only
+     * something to show, like {@code --object help}.
      *
+     * @return whether there is a daemon to run now
      * @throws StartException with the service's message, or if there is no such service
      */
-    void commandLine(List<String> args) throws InterruptedException {
-        Optional<String> error = commandLineService().apply(args);
-        if (error.isPresent()) {
-            throw new StartException("%s", error.get());
+    boolean commandLine(List<String> args) throws InterruptedException {
+        String answer = commandLineService().apply(args).orElse(null);
+        if (answer == null) {
+            return true;
         }
+        if (answer.isEmpty()) {
+            return false;
+        }
+        throw new StartException("%s", answer);
     }
 
     @SuppressWarnings("unchecked") // the contract of blockwharf.role=command-line

@@ -1,10 +1,15 @@
 package io.blockwharf.launcher;
 
+import static java.nio.charset.StandardCharsets.US_ASCII;
+import static java.nio.file.StandardOpenOption.READ;
+import static java.nio.file.StandardOpenOption.WRITE;
+
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.IOException;
-import java.nio.file.Files;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -43,6 +48,8 @@ public final class Main {
         } catch (Exception | LinkageError e) {
             main.fail("cannot start: " + e);
         }
+        System.out.flush();
+        main.tellParent(); // that this was all; after ready() nobody listens any more
         System.exit(main.status);
     }
 
@@ -60,7 +67,9 @@ public final class Main {
             throw new StartException("--daemonize needs bin/blockwharf");
         }
         daemon = Daemon.start(home());
-        daemon.commandLine(options.rest());
+        if (!daemon.commandLine(options.rest())) {
+            return;
+        }
         pidFile = options.pidFile().map(PidFile::create).orElse(null);
         ready();
         daemon.waitForStop();
@@ -103,10 +112,11 @@ public final class Main {
     private void tellParent() {
         readyPipe.ifPresent(
                 pipe -> {
-                    try {
-                        Files.writeString(pipe, status + "\n");
+                    // For reading too, or the open would wait for a reader that may be gone.
+                    try (FileChannel channel = FileChannel.open(pipe, READ, WRITE)) {
+                        channel.write(ByteBuffer.wrap((status + "\n").getBytes(US_ASCII)));
                     } catch (IOException e) {
-                        // The parent is gone, and with it the reader: nobody waits any more.
+                        // Then the parent sees the end of the pipe.
                     }
                 });
     }
@@ -118,9 +128,6 @@ public final class Main {
         }
         if (pidFile != null) {
             pidFile.close();
-        }
-        if (daemon == null || status != 0) {
-            tellParent();
         }
         System.out.flush();
         Runtime.getRuntime().halt(status);

@@ -84,6 +84,7 @@ public final class HostFile implements AutoCloseable {
     private static final int F_UNLCK = 2;
     private static final int FADV_WILLNEED = 3;
     private static final int FADV_DONTNEED = 4;
+    private static final long BLKROGET = 0x125e;
     private static final long BLKSSZGET = 0x1268;
     private static final long BLKDISCARD = 0x1277;
     private static final long BLKPBSZGET = 0x127b;
@@ -103,12 +104,7 @@ public final class HostFile implements AutoCloseable {
     private HostFile(int fd) throws LinuxException {
         descriptor = new Descriptor(fd);
         try {
-            kind =
-                    switch (FileStatus.of(fd).type()) {
-                        case FileStatus.S_IFREG -> Kind.REGULAR;
-                        case FileStatus.S_IFBLK -> Kind.BLOCK_DEVICE;
-                        default -> Kind.OTHER;
-                    };
+            kind = kindOf(FileStatus.of(fd));
         } catch (LinuxException e) {
             descriptor.close();
             throw e;
@@ -139,6 +135,27 @@ public final class HostFile implements AutoCloseable {
             throw new LinuxException("Could not open '" + path + "'", -fd);
         }
         return new HostFile(fd);
+    }
+
+    /**
+     * What lies at a path, symbolic links followed. Nothing is opened.
+     *
+     * @throws LinuxException {@code "Failed to stat 'P': ..."}
+     */
+    public static Kind kind(String path) throws LinuxException {
+        try {
+            return kindOf(FileStatus.of(path));
+        } catch (LinuxException e) {
+            throw new LinuxException("Failed to stat '" + path + "'", e.errno());
+        }
+    }
+
+    private static Kind kindOf(FileStatus status) {
+        return switch (status.type()) {
+            case FileStatus.S_IFREG -> Kind.REGULAR;
+            case FileStatus.S_IFBLK -> Kind.BLOCK_DEVICE;
+            default -> Kind.OTHER;
+        };
     }
 
     /** Takes over a descriptor; it is closed with this object. */
@@ -192,11 +209,10 @@ public final class HostFile implements AutoCloseable {
         long done = 0;
         while (done < length) {
             long n = HotCalls.pread(fd(), address + done, length - done, position + done);
-            if (n <= 0) {
-                LinuxException.checkHot(n, "pread");
-                break;
+            if (n == 0 || n == -Errnos.EINVAL && done > 0) {
+                break; // direct I/O has no aligned position behind a file's odd end
             }
-            done += n;
+            done += LinuxException.checkHot(n, "pread");
         }
         Reference.reachabilityFence(segment);
         return done;
@@ -493,6 +509,11 @@ public final class HostFile implements AutoCloseable {
             range.set(JAVA_LONG, 8, length);
             LinuxException.check(Libc.ioctl(fd(), request, range.address()), what);
         }
+    }
+
+    /** Whether a block device refuses writes, although it can be opened for them (BLKROGET). */
+    public boolean isReadOnlyDevice() throws LinuxException {
+        return ask(BLKROGET, "ioctl BLKROGET") != 0;
     }
 
     /** Bytes that a block device is addressed by. */

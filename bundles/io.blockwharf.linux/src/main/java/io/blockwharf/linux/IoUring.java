@@ -14,10 +14,10 @@ import java.lang.invoke.VarHandle;
  * without a call, submitted together with one, and complete in any order, each with the cookie that
  * it was prepared with.
  *
- * <p>Owned by the thread that submits first; only {@link #fd()} may be used by others, to wait.
- * Buffers and lists of ranges belong to the kernel from the preparation until the completion was
- * returned by {@link #next}: let nothing be in flight when the ring is closed. Nothing is allocated
- * per request.
+ * <p>Owned by one thread, which submits and takes completions; it may be opened by another. Buffers
+ * and lists of ranges belong to the kernel from the preparation until the completion was returned
+ * by {@link #next}: let nothing be in flight when the ring is closed. Nothing is allocated per
+ * request.
  *
  * <pre>
  *   ring.read(file, buffer, 0, 4096, position, cookie, 0);
@@ -49,31 +49,23 @@ public final class IoUring implements AutoCloseable {
     private static final int RWF_DSYNC = 2;
     private static final int FSYNC_DATA = 1;
 
-    private static final int SETUP_R_DISABLED = 1 << 6;
     private static final int SETUP_SUBMIT_ALL = 1 << 7;
     private static final int SETUP_COOP_TASKRUN = 1 << 8;
     private static final int SETUP_SQE128 = 1 << 10;
-    private static final int SETUP_SINGLE_ISSUER = 1 << 12;
-    private static final int SETUP_DEFER_TASKRUN = 1 << 13;
     private static final int FEATURE_SINGLE_MMAP = 1;
     private static final int ENTER_GETEVENTS = 1;
     private static final int REGISTER_BUFFERS = 0;
     private static final int REGISTER_FILES = 2;
-    private static final int REGISTER_ENABLE = 12;
     private static final long SYS_SETUP = 425;
     private static final long SYS_REGISTER = 427;
     private static final long OFFSET_SQES = 0x10000000L;
 
     /**
-     * From the fastest to what every kernel with io_uring has: completions without interrupting the
-     * owner (6.1), with fewer interrupts (5.19), plain. The ring starts disabled so that its owner
-     * is who submits, not who opened it.
+     * Completions without interrupting the owner while it computes (5.19), else plain. Not
+     * DEFER_TASKRUN, although it is made for rings of one thread: an owner that sleeps in poll or
+     * epoll is not woken by completions then (seen on 6.18), and it measured no faster.
      */
-    private static final int[] SETUPS = {
-        SETUP_R_DISABLED | SETUP_SUBMIT_ALL | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN,
-        SETUP_R_DISABLED | SETUP_SUBMIT_ALL | SETUP_COOP_TASKRUN,
-        SETUP_R_DISABLED,
-    };
+    private static final int[] SETUPS = {SETUP_SUBMIT_ALL | SETUP_COOP_TASKRUN, 0};
 
     private static final VarHandle INDEX = JAVA_INT.varHandle();
     private static final MemorySegment MEMORY = RawMemory.ALL;
@@ -93,7 +85,6 @@ public final class IoUring implements AutoCloseable {
     private final long completionEntries;
     private final long submissionEntries;
 
-    private boolean enabled;
     private int tail;
     private int submitted;
     private int head;
@@ -195,9 +186,7 @@ public final class IoUring implements AutoCloseable {
         }
     }
 
-    /**
-     * Readable when {@link #next} has something, perhaps only after {@link #submit}; -1 if closed.
-     */
+    /** Readable when {@link #next} has something; -1 if closed. */
     public int fd() {
         return ring.fd();
     }
@@ -433,10 +422,6 @@ public final class IoUring implements AutoCloseable {
      * from {@link #next}, those that are there already included.
      */
     public void submitAndWait(int count) throws LinuxException {
-        if (!enabled) {
-            register(REGISTER_ENABLE, 0, 0); // whoever does this is the ring's one issuer
-            enabled = true;
-        }
         // Pairs with the kernel's acquire of the tail: the entries are complete before it moves
         INDEX.setRelease(MEMORY, submissionTail, tail);
         do {

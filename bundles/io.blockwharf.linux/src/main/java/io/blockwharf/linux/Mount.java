@@ -35,6 +35,7 @@ public final class Mount implements AutoCloseable {
     /** A FUSE file system that {@code fusermount3} has mounted, and the device that serves it. */
     public record Fuse(Mount mount, CharDevice device) {}
 
+    private static final int MNT_FORCE = 1;
     private static final int MNT_DETACH = 2;
     private static final int UMOUNT_NOFOLLOW = 8;
     private static final int COMMUNICATION_FD = 3;
@@ -177,6 +178,20 @@ public final class Mount implements AutoCloseable {
      * finds it any more (MNT_DETACH). Fine if it is not mounted any more. Idempotent.
      */
     public synchronized void unmount() throws LinuxException {
+        unmount(0);
+    }
+
+    /**
+     * Unmounts like {@link #unmount} after ending every request under way with an error
+     * (MNT_FORCE). A FUSE connection is over then: whoever reads its device gets ENODEV or
+     * ECONNABORTED, even in a read that sleeps. What {@code fusermount3} has mounted ends like that
+     * only when its last user is gone or its device is closed.
+     */
+    public synchronized void abort() throws LinuxException {
+        unmount(MNT_FORCE);
+    }
+
+    private void unmount(int flags) throws LinuxException {
         if (!mounted) {
             return;
         }
@@ -186,17 +201,22 @@ public final class Mount implements AutoCloseable {
                 throw new LinuxException("fusermount3 -u " + target, Errnos.EPERM);
             }
         } else {
-            detach(target);
+            detach(target, flags);
         }
         mounted = false;
     }
 
     /** Unmounts what is mounted on {@code target}, whoever did it; needs CAP_SYS_ADMIN. */
     public static void detach(String target) throws LinuxException {
+        detach(target, 0);
+    }
+
+    private static void detach(String target, int flags) throws LinuxException {
         try (Arena arena = Arena.ofConfined()) {
             int result =
                     Libc.umount2(
-                            arena.allocateFrom(target).address(), MNT_DETACH | UMOUNT_NOFOLLOW);
+                            arena.allocateFrom(target).address(),
+                            MNT_DETACH | UMOUNT_NOFOLLOW | flags);
             if (result < 0 && Native.getLastError() != Errnos.EINVAL) { // EINVAL: not a mount
                 throw LinuxException.last("umount " + target);
             }

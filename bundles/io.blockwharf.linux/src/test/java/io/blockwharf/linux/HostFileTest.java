@@ -269,6 +269,18 @@ class HostFileTest {
     }
 
     @Test
+    void aDirectReadEndsWithTheFile() throws IOException {
+        try (HostFile file = create("f", 10_000);
+                HostFile direct = file.reopen(HostFile.Flag.DIRECT)) {
+            MemorySegment data = pattern(10_000);
+            file.write(0, data, 0, 10_000);
+            MemorySegment back = arena.allocate(16_384, 4096);
+            assertEquals(10_000, direct.read(0, back, 0, 16_384));
+            assertEquals(-1, data.mismatch(back.asSlice(0, 10_000)));
+        }
+    }
+
+    @Test
     void aCharacterDeviceIsNeitherFileNorDisk() throws IOException {
         try (HostFile zero = HostFile.open("/dev/zero")) {
             assertEquals(HostFile.Kind.OTHER, zero.kind());
@@ -283,6 +295,7 @@ class HostFileTest {
                 HostFile disk = HostFile.open(loop.path(), WRITE)) {
             assertEquals(HostFile.Kind.BLOCK_DEVICE, disk.kind());
             assertEquals(1 << 20, disk.length());
+            assertFalse(disk.isReadOnlyDevice());
             assertEquals(512, disk.logicalBlockSize());
             assertTrue(disk.physicalBlockSize() >= 512);
             assertEquals(512, disk.directAlignment().orElseThrow().offset());

@@ -12,14 +12,18 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
 /** io_uring(7) of the running kernel, which must have it. */
@@ -176,6 +180,61 @@ class IoUringTest {
         }
     }
 
+    /** The owner sleeps in epoll, perhaps on a set in a set, when a request completes. */
+    @ParameterizedTest(name = "nested: {0}")
+    @ValueSource(booleans = {false, true})
+    void aCompletionWakesASleepingOwner(boolean nested) throws Exception {
+        try (EventFd event = EventFd.open()) {
+            CompletableFuture<Integer> result = new CompletableFuture<>();
+            CountDownLatch submitted = new CountDownLatch(1);
+            Thread owner =
+                    Thread.ofPlatform()
+                            .name("ring owner")
+                            .daemon()
+                            .start(() -> awaitEvent(nested, event, submitted, result));
+            assertTrue(submitted.await(20, TimeUnit.SECONDS));
+            awaitSleep(owner);
+            event.signal();
+            assertEquals(Poll.IN, result.get(20, TimeUnit.SECONDS));
+        }
+    }
+
+    /** Until the kernel says that the thread sleeps: proc(5), third field of stat. */
+    private static void awaitSleep(Thread thread) throws IOException {
+        Path tasks = Path.of("/proc/self/task");
+        boolean asleep = false;
+        while (!asleep) {
+            try (var each = Files.list(tasks)) {
+                for (Path task : each.toList()) {
+                    String stat = Files.readString(task.resolve("stat"));
+                    asleep |= stat.contains("(ring owner) S");
+                }
+            }
+        }
+        assertTrue(thread.isAlive());
+    }
+
+    private static void awaitEvent(
+            boolean nested,
+            EventFd event,
+            CountDownLatch submitted,
+            CompletableFuture<Integer> result) {
+        try (IoUring ring = IoUring.open(4);
+                Epoll inner = new Epoll(1);
+                Epoll outer = new Epoll(1)) {
+            inner.add(ring.fd(), Epoll.IN, 1);
+            outer.add(inner.fd(), Epoll.IN, 2);
+            ring.poll(event.fd(), Poll.IN, 7, 0);
+            ring.submit();
+            submitted.countDown();
+            (nested ? outer : inner).await(-1);
+            ring.submit();
+            result.complete(ring.next() ? ring.result() : -1);
+        } catch (LinuxException e) {
+            result.completeExceptionally(e);
+        }
+    }
+
     @Test
     void aDriversCommandCarriesItsBytes() throws IOException {
         FdSocket[] pair = FdSocket.pair();
@@ -215,7 +274,7 @@ class IoUringTest {
     }
 
     @Test
-    void theSubmitterOwnsTheRing() throws Exception {
+    void anotherThreadMayOpenTheRing() throws Exception {
         try (IoUring ring = IoUring.open(4)) {
             ring.registerFiles(file.fd());
             CompletableFuture<Integer> result = new CompletableFuture<>();

@@ -1,0 +1,312 @@
+package io.blockwharf.fuse;
+
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.block.Permission;
+import io.blockwharf.api.export.BlockExport;
+import io.blockwharf.api.export.ExportSpec;
+import io.blockwharf.api.export.IoThread;
+import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.fuse.wire.Init;
+import io.blockwharf.linux.CharDevice;
+import io.blockwharf.linux.Credentials;
+import io.blockwharf.linux.EventFd;
+import io.blockwharf.linux.HostFile;
+import io.blockwharf.linux.LinuxException;
+
+import java.lang.System.Logger.Level;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionStage;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+
+/**
+ * A mounted export, from the mount to the unmount.
+ *
+ * <p>It ends in this order, on a thread of its own: what a process has changed through a mapping is
+ * written; new requests are refused; those under way are finished; the kernel's own access to the
+ * image is taken away from whoever still has the file open; the connection is aborted and the file
+ * unmounted; the threads end; the node is flushed. An unmount by somebody else ends it, too.
+ */
+final class FuseExport implements BlockExport {
+    /** How long requests under way may take before the file system is aborted under them. */
+    private static final long DRAIN_MILLIS = 2_000;
+
+    /** A close that the kernel has reported but nobody has read yet is read within this time. */
+    private static final long RELEASE_MILLIS = 20;
+
+    private static final System.Logger LOG = System.getLogger(FuseExport.class.getName());
+
+    private final String id;
+    private final BlockNode node;
+    private final FuseMount mount;
+    private final FuseFile file;
+    private final Passthrough passthrough;
+    private final EventFd wake;
+    private final boolean writable;
+    private final List<DeviceQueue> queues = new ArrayList<>();
+    private final CountDownLatch running;
+    private final ExecutorService slowly;
+    private final AtomicBoolean shuttingDown = new AtomicBoolean();
+    private final CompletableFuture<Void> closed = new CompletableFuture<>();
+    private final Thread atExit;
+
+    private FuseExport(
+            ExportSpec<BlockExportOptionsFuse> spec,
+            FuseMount mount,
+            EventFd wake,
+            FuseSettings settings) {
+        id = spec.id();
+        node = spec.node();
+        writable = spec.writable();
+        this.mount = mount;
+        this.wake = wake;
+        boolean growable = spec.options().growable().orElse(false);
+        passthrough =
+                new Passthrough(
+                        node, writable, growable, mount.device(), unavailable(mount, settings));
+        Credentials self = Credentials.ofThisProcess();
+        file =
+                new FuseFile(
+                        node,
+                        writable,
+                        growable,
+                        mount.allowOther(),
+                        self.uid(),
+                        self.gid(),
+                        FuseMount.MAX_TRANSFER,
+                        passthrough);
+        running =
+                new CountDownLatch(
+                        spec.ioThreads().isEmpty() ? settings.threads() : spec.ioThreads().size());
+        slowly =
+                Executors.newSingleThreadExecutor(
+                        Thread.ofPlatform().daemon().name("fuse-" + id + "-slow").factory());
+        atExit = Thread.ofPlatform().unstarted(this::shutDownAtExit);
+    }
+
+    /**
+     * Mounts and serves.
+     *
+     * @param target the mountpoint, links resolved
+     */
+    static FuseExport start(
+            ExportSpec<BlockExportOptionsFuse> spec, String target, FuseSettings settings) {
+        FuseMount mount =
+                FuseMount.mount(
+                        target,
+                        spec.writable(),
+                        spec.options().allowOther().orElse(FuseExportAllowOther.AUTO),
+                        settings.passthrough() ? Init.PASSTHROUGH : 0);
+        EventFd wake = null;
+        try {
+            wake = EventFd.open();
+            FuseExport export = new FuseExport(spec, mount, wake, settings);
+            export.serve(spec.ioThreads());
+            return export;
+        } catch (LinuxException e) {
+            mount.close();
+            if (wake != null) {
+                wake.close();
+            }
+            throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
+        }
+    }
+
+    /** The permissions that an export needs besides those that core has taken. */
+    static void takePermissions(ExportSpec<BlockExportOptionsFuse> spec) {
+        if (spec.writable() || spec.options().growable().orElse(false)) {
+            Set<Permission> taken = EnumSet.of(Permission.CONSISTENT_READ, Permission.RESIZE);
+            if (spec.writable()) {
+                taken.add(Permission.WRITE);
+            }
+            spec.node().permissions(taken, Permission.all());
+        }
+    }
+
+    private static String unavailable(FuseMount mount, FuseSettings settings) {
+        if (!settings.passthrough()) {
+            return "switched off";
+        }
+        return mount.agreement().has(Init.PASSTHROUGH) ? "" : "not offered by the kernel";
+    }
+
+    private void serve(List<IoThread> ioThreads) throws LinuxException {
+        int count = (int) running.getCount();
+        for (int i = 0; i < count; i++) {
+            CharDevice device = i == 0 ? mount.device() : mount.cloneDevice();
+            boolean wakeable = !mount.privileged() && ioThreads.isEmpty();
+            queues.add(
+                    new DeviceQueue(
+                            device,
+                            file,
+                            node,
+                            FuseMount.MAX_TRANSFER,
+                            wakeable ? wake.fd() : -1,
+                            this::queueEnded));
+        }
+        for (int i = 0; i < count; i++) {
+            DeviceQueue queue = queues.get(i);
+            if (ioThreads.isEmpty()) {
+                Thread.ofPlatform().daemon().name("fuse-" + id + "-" + i).start(queue::run);
+            } else {
+                queue.attach(ioThreads.get(i), slowly);
+            }
+        }
+        node.onResize(this::resized);
+        Runtime.getRuntime().addShutdownHook(atExit);
+    }
+
+    private void resized() {
+        if (!shuttingDown.get()) {
+            mount.invalidate();
+        }
+    }
+
+    private void queueEnded() {
+        running.countDown();
+        requestShutdown(); // It was unmounted by somebody else, or this is the shutdown.
+    }
+
+    @Override
+    public boolean inUse() {
+        return file.open(RELEASE_MILLIS);
+    }
+
+    @Override
+    public void requestShutdown() {
+        if (shuttingDown.compareAndSet(false, true)) {
+            Thread.ofPlatform().daemon().name("fuse-" + id + "-end").start(this::shutDown);
+        }
+    }
+
+    @Override
+    public CompletionStage<Void> closed() {
+        return closed;
+    }
+
+    @Override
+    public Map<String, Object> details() {
+        Map<String, Object> details = new TreeMap<>();
+        details.put("mountpoint", mount.target());
+        details.put("path", passthrough.active() ? "passthrough" : "device");
+        details.put("passthrough", passthrough.state());
+        details.put("queues", queues.size());
+        details.put("open-files", file.opens());
+        details.put("allow-other", mount.allowOther());
+        return details;
+    }
+
+    /** The last resort if the daemon ends without its registry of exports. */
+    private void shutDownAtExit() {
+        requestShutdown();
+        try {
+            closed.get(2 * DRAIN_MILLIS, TimeUnit.MILLISECONDS);
+        } catch (Exception e) {
+            LOG.log(Level.WARNING, "FUSE export {0} does not end: {1}", id, e);
+        }
+    }
+
+    private void shutDown() {
+        try {
+            boolean connected = running.getCount() == queues.size();
+            if (connected && writable && file.opens() > 0) {
+                writeMappings();
+            }
+            file.close();
+            drain();
+            if (connected && passthrough.active() && mount.onTop()) {
+                revokePassthrough();
+            }
+            mount.abort();
+            queues.forEach(DeviceQueue::stop);
+            wake.signal();
+            running.await();
+            mount.close();
+            passthrough.end();
+            slowly.shutdown();
+            wake.close();
+            if (writable) {
+                node.flush();
+            }
+        } catch (BlockIoException e) {
+            LOG.log(Level.ERROR, "Node {0} is not flushed: {1}", node.name(), e.getMessage());
+        } catch (LinuxException | InterruptedException | RuntimeException e) {
+            LOG.log(Level.ERROR, "FUSE export " + id + " ends badly", e);
+        } finally {
+            endShutdownHook();
+            closed.complete(null);
+        }
+    }
+
+    private void endShutdownHook() {
+        try {
+            Runtime.getRuntime().removeShutdownHook(atExit);
+        } catch (IllegalStateException e) {
+            // The daemon exits already.
+        }
+    }
+
+    /**
+     * A process that maps the file need not have called msync(2). Asks the daemon itself through
+     * the kernel, which the threads that serve answer as always.
+     */
+    private void writeMappings() {
+        Thread sync =
+                Thread.ofPlatform()
+                        .daemon()
+                        .name("fuse-" + id + "-sync")
+                        .start(
+                                () -> {
+                                    try (HostFile self = HostFile.open(mount.target())) {
+                                        self.sync();
+                                    } catch (LinuxException e) {
+                                        LOG.log(Level.WARNING, "{0}", e.getMessage());
+                                    }
+                                });
+        join(sync);
+    }
+
+    /** Makes the kernel ask what the file is, and hear that it is none any more. */
+    private void revokePassthrough() {
+        file.revoke();
+        mount.invalidate();
+        Thread ask =
+                Thread.ofPlatform()
+                        .daemon()
+                        .name("fuse-" + id + "-revoke")
+                        .start(
+                                () -> {
+                                    try {
+                                        HostFile.kind(mount.target());
+                                    } catch (LinuxException e) {
+                                        LOG.log(Level.DEBUG, "{0}", e.getMessage()); // as meant
+                                    }
+                                });
+        join(ask);
+    }
+
+    private static void join(Thread thread) {
+        try {
+            thread.join(DRAIN_MILLIS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private void drain() throws InterruptedException {
+        long deadline = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(DRAIN_MILLIS);
+        while (queues.stream().anyMatch(DeviceQueue::busy) && System.nanoTime() < deadline) {
+            Thread.sleep(1);
+        }
+    }
+}

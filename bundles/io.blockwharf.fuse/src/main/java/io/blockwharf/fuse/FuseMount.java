@@ -1,0 +1,297 @@
+package io.blockwharf.fuse;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.fuse.wire.Attributes;
+import io.blockwharf.fuse.wire.Init;
+import io.blockwharf.fuse.wire.Opcode;
+import io.blockwharf.fuse.wire.Reply;
+import io.blockwharf.fuse.wire.Request;
+import io.blockwharf.linux.CharDevice;
+import io.blockwharf.linux.Credentials;
+import io.blockwharf.linux.Errnos;
+import io.blockwharf.linux.HostFile;
+import io.blockwharf.linux.LinuxException;
+import io.blockwharf.linux.Mount;
+import io.blockwharf.linux.Poll;
+
+import java.io.IOException;
+import java.lang.System.Logger.Level;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * A file mounted on a regular file, and the connection to the kernel through which it is served:
+ * mounted and past INIT when it is made, unmounted when it is closed. Any thread may use it that
+ * does not serve it.
+ *
+ * <p>Nothing here looks at the mounted file itself: that would ask the daemon.
+ */
+final class FuseMount implements AutoCloseable {
+    /** Upper bound of one read or write: what the kernel allows without more privileges. */
+    static final int MAX_TRANSFER = 1 << 20;
+
+    private static final long FUSE_DEV_IOC_CLONE = 0x8004e500L;
+    private static final int BUFFER_BYTES = Request.WRITE_HEADER_BYTES + MAX_TRANSFER;
+    private static final int INIT_PATIENCE_MILLIS = 10_000;
+    private static final String DEVICE = "/dev/fuse";
+
+    /** What {@code df} and {@code mount} show. */
+    private static final String NAME = "blockwharf";
+
+    private static final System.Logger LOG = System.getLogger(FuseMount.class.getName());
+
+    private final Mount mount;
+    private final String fileSystem;
+    private final CharDevice device;
+    private final boolean allowOther;
+    private final boolean privileged;
+    private final Init.Agreement agreement;
+    private final List<CharDevice> clones = new ArrayList<>();
+
+    private FuseMount(
+            Mounted mounted, String fileSystem, boolean allowOther, Init.Agreement agreement) {
+        mount = mounted.mount;
+        device = mounted.device;
+        privileged = mounted.privileged;
+        this.fileSystem = fileSystem;
+        this.allowOther = allowOther;
+        this.agreement = agreement;
+    }
+
+    private record Mounted(Mount mount, CharDevice device, boolean privileged)
+            implements AutoCloseable {
+        @Override
+        public void close() {
+            mount.close();
+            device.close();
+        }
+    }
+
+    /**
+     * Where a mountpoint really is.
+     *
+     * @throws QmpException if it is not an existing regular file, with an explanation if what is
+     *     wrong is the mount of a daemon that has died
+     */
+    static String locate(String mountpoint) {
+        try {
+            if (HostFile.kind(mountpoint) != HostFile.Kind.REGULAR) {
+                throw QmpException.generic("'%s' is not a regular file", mountpoint);
+            }
+            return Path.of(mountpoint).toRealPath().toString();
+        } catch (LinuxException e) {
+            String hint =
+                    e.is(Errnos.ENOTCONN)
+                            ? " (a FUSE server that has died left its mount there: unmount it with"
+                                    + " 'umount' or 'fusermount3 -u')"
+                            : "";
+            throw new QmpException(e.getMessage() + hint, e);
+        } catch (IOException e) {
+            throw new QmpException("Failed to stat '" + mountpoint + "': " + e.getMessage(), e);
+        }
+    }
+
+    /**
+     * Mounts.
+     *
+     * @param target an existing regular file, links resolved
+     * @param wanted flags of {@link Init} to ask for
+     * @throws QmpException with nothing left mounted
+     */
+    static FuseMount mount(
+            String target, boolean writable, FuseExportAllowOther others, long wanted) {
+        if (others == FuseExportAllowOther.AUTO) {
+            try {
+                return mount(target, writable, true, wanted);
+            } catch (QmpException e) {
+                return mount(target, writable, false, wanted);
+            }
+        }
+        return mount(target, writable, others == FuseExportAllowOther.ON, wanted);
+    }
+
+    private static FuseMount mount(
+            String target, boolean writable, boolean allowOther, long wanted) {
+        Mounted mounted = mount(target, writable, allowOther);
+        try {
+            return new FuseMount(
+                    mounted, fileSystemAt(target), allowOther, agree(mounted.device, wanted));
+        } catch (IOException e) {
+            mounted.close();
+            throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
+        }
+    }
+
+    private static Mounted mount(String target, boolean writable, boolean allowOther) {
+        String options = "default_permissions,max_read=" + MAX_TRANSFER;
+        options += allowOther ? ",allow_other" : "";
+        Credentials self = Credentials.ofThisProcess();
+        CharDevice device;
+        try {
+            device = CharDevice.open(DEVICE);
+        } catch (LinuxException e) {
+            throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
+        }
+        Set<Mount.Flag> flags =
+                EnumSet.of(Mount.Flag.NO_SET_UID, Mount.Flag.NO_DEVICES, Mount.Flag.NO_ACCESS_TIME);
+        if (!writable) {
+            flags.add(Mount.Flag.READ_ONLY);
+        }
+        try {
+            Mount mount =
+                    Mount.mount(
+                            NAME,
+                            target,
+                            "fuse." + NAME,
+                            flags,
+                            "fd=%d,rootmode=100000,user_id=%d,group_id=%d,%s"
+                                    .formatted(device.fd(), self.uid(), self.gid(), options));
+            return new Mounted(mount, device, true);
+        } catch (LinuxException e) {
+            device.close();
+            if (!e.is(Errnos.EPERM)) {
+                throw failed(e);
+            }
+        }
+        try {
+            Mount.Fuse fuse =
+                    Mount.fusermount(
+                            target,
+                            options
+                                    + ",noatime,subtype="
+                                    + NAME
+                                    + ",fsname="
+                                    + NAME
+                                    + (writable ? ",rw" : ",ro"));
+            return new Mounted(fuse.mount(), fuse.device(), false);
+        } catch (LinuxException e) {
+            throw failed(e);
+        }
+    }
+
+    private static QmpException failed(LinuxException e) {
+        return new QmpException("Failed to mount FUSE session to export: " + e.getMessage(), e);
+    }
+
+    private static String fileSystemAt(String target) throws IOException {
+        return MountTable.at(target)
+                .map(MountTable.Entry::device)
+                .orElseThrow(() -> new IOException("'" + target + "' is not mounted"));
+    }
+
+    /** Answers the kernel's INIT, which is the first request. */
+    private static Init.Agreement agree(CharDevice device, long wanted) throws IOException {
+        Poll poll = new Poll(1);
+        poll.set(0, device.fd(), Poll.IN);
+        if (poll.await(INIT_PATIENCE_MILLIS) == 0) {
+            throw new IOException("the kernel does not begin");
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment buffer = arena.allocate(BUFFER_BYTES, 8);
+            long length = device.read(buffer, 0, BUFFER_BYTES);
+            Request request = new Request();
+            if (!request.onDevice(buffer, 0, length) || request.opcode() != Opcode.INIT) {
+                throw new IOException("the kernel does not begin with INIT");
+            }
+            Init.Offer offer = request.offer();
+            if (!offer.acceptable()) {
+                throw new IOException(
+                        "the kernel's FUSE protocol %d.%d is too old"
+                                .formatted(offer.major(), offer.minor()));
+            }
+            Init.Agreement agreement = offer.accept(MAX_TRANSFER, wanted);
+            MemorySegment reply = arena.allocate(Reply.HEADER_BYTES + Reply.MAX_BODY_BYTES, 8);
+            int body = Reply.init(reply, Reply.HEADER_BYTES, agreement);
+            Reply.header(reply, 0, body, 0, request.unique());
+            device.write(reply, 0, Reply.HEADER_BYTES + body);
+            return agreement;
+        }
+    }
+
+    /** The descriptor that the file system was mounted with; stays the mount's. */
+    CharDevice device() {
+        return device;
+    }
+
+    /** Another descriptor for the same connection; stays the mount's. */
+    CharDevice cloneDevice() throws LinuxException {
+        CharDevice clone = CharDevice.open(DEVICE);
+        clones.add(clone);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment original = arena.allocate(4, 4);
+            original.set(JAVA_INT, 0, device.fd());
+            clone.ioctl(FUSE_DEV_IOC_CLONE, original, "FUSE_DEV_IOC_CLONE");
+        }
+        return clone;
+    }
+
+    /** Whether other users may use the file. */
+    boolean allowOther() {
+        return allowOther;
+    }
+
+    /** Whether mount(2) was allowed, so that {@link #abort} ends the connection for sure. */
+    boolean privileged() {
+        return privileged;
+    }
+
+    /** What was agreed on with the kernel. */
+    Init.Agreement agreement() {
+        return agreement;
+    }
+
+    String target() {
+        return mount.target();
+    }
+
+    /** Makes the kernel ask for the size and times of the file before it uses them again. */
+    void invalidate() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment message = arena.allocate(Reply.INVALIDATION_BYTES, 8);
+            device.write(message, 0, Reply.invalidation(message, 0, Attributes.INODE));
+        } catch (LinuxException e) {
+            // ENOENT: the kernel has not looked at the file yet. Else the connection has ended.
+            LOG.log(Level.DEBUG, "Not invalidated: {0}", e.getMessage());
+        }
+    }
+
+    /**
+     * Whether what is seen at the mountpoint is this file, and not what somebody has put over it or
+     * in its place.
+     */
+    boolean onTop() {
+        try {
+            return MountTable.at(mount.target())
+                    .filter(entry -> entry.device().equals(fileSystem))
+                    .isPresent();
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
+    /** Ends the connection and unmounts, whoever uses the file. Idempotent. */
+    void abort() {
+        try {
+            if (onTop()) {
+                mount.abort();
+            }
+        } catch (LinuxException e) {
+            LOG.log(Level.WARNING, "{0}", e.getMessage());
+        }
+    }
+
+    /** Unmounts and lets go of the devices; when nobody reads them. Idempotent. */
+    @Override
+    public void close() {
+        abort();
+        clones.forEach(CharDevice::close);
+        device.close();
+    }
+}

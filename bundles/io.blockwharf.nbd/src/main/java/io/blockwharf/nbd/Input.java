@@ -1,0 +1,109 @@
+package io.blockwharf.nbd;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * Bytes that have arrived and are not used yet: {@code [start, end)} of {@code memory}. Owned by
+ * the thread that serves the connection, which moves {@code start} and {@code end} itself.
+ */
+final class Input implements AutoCloseable {
+    /** Enough for the negotiation; a client that only sits there costs no more than this. */
+    private static final int FIRST_CAPACITY = 8 << 10;
+
+    /** The largest buffer. */
+    static final int MAX_CAPACITY = 256 << 10;
+
+    private static final int GROWTH = 4;
+    private static final int CHEAP_TO_MOVE = 4096;
+
+    private Arena arena;
+    MemorySegment memory;
+    int start;
+    int end;
+
+    Input() {
+        allocate(FIRST_CAPACITY);
+    }
+
+    private void allocate(int capacity) {
+        arena = Arena.ofShared();
+        memory = arena.allocate(capacity, 64);
+    }
+
+    int available() {
+        return end - start;
+    }
+
+    int capacity() {
+        return (int) memory.byteSize();
+    }
+
+    /**
+     * Makes room so that {@code bytes} from {@code start} on fit; at most {@link #MAX_CAPACITY}.
+     */
+    void require(int bytes) {
+        if (bytes <= capacity() - start) {
+            return;
+        }
+        if (bytes <= capacity()) {
+            compact();
+            return;
+        }
+        int wanted = capacity();
+        while (wanted < bytes) {
+            wanted *= GROWTH;
+        }
+        Arena old = arena;
+        MemorySegment from = memory;
+        allocate(Math.min(wanted, MAX_CAPACITY));
+        int rest = available();
+        MemorySegment.copy(from, start, memory, 0, rest);
+        start = 0;
+        end = rest;
+        old.close();
+    }
+
+    private void compact() {
+        int rest = available();
+        if (rest > 0 && start > 0) {
+            MemorySegment.copy(memory, start, memory, 0, rest);
+        }
+        start = 0;
+        end = rest;
+    }
+
+    /**
+     * Receives what there is. A buffer that gets full is made larger the next time.
+     *
+     * @return as {@link Link#receive}
+     */
+    long fill(Link link) throws IOException {
+        if (start == end) {
+            start = 0;
+            end = 0;
+        } else if (available() <= CHEAP_TO_MOVE) {
+            compact();
+        } else if (end == capacity()) {
+            require(available() + 1);
+        }
+        int room = capacity() - end;
+        if (room == 0) {
+            throw new IllegalStateException("the input is full");
+        }
+        long n = link.receive(memory, end, room);
+        if (n > 0) {
+            end += (int) n;
+            if (n == room && start == 0 && capacity() < MAX_CAPACITY) {
+                require(capacity() + 1);
+            }
+        }
+        return n;
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}

@@ -1,0 +1,97 @@
+package io.blockwharf.nbd;
+
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.block.Extent;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * A kind of information about the blocks of an export. proto.md, "Metadata querying"; QEMU's
+ * docs/interop/nbd.rst for the namespace {@code qemu}.
+ */
+sealed interface MetaContext {
+    /** The number that replies carry; the same in every connection to the export. */
+    int id();
+
+    /** The full name. */
+    String name();
+
+    /** The state of the bytes in an extent of the node. */
+    int state(Extent extent);
+
+    /** The run of bytes around {@code offset} that {@link #state} applies to. */
+    default Extent extentAt(BlockNode node, long offset, long length) throws BlockIoException {
+        return node.extentAt(offset, length);
+    }
+
+    /** {@code base:allocation}. proto.md, "`base:allocation` metadata context". */
+    record Allocation() implements MetaContext {
+        private static final int HOLE = 1;
+        private static final int ZERO = 2;
+
+        @Override
+        public int id() {
+            return 0;
+        }
+
+        @Override
+        public String name() {
+            return "base:allocation";
+        }
+
+        @Override
+        public int state(Extent extent) {
+            return (extent.data() ? 0 : HOLE) | (extent.zero() ? ZERO : 0);
+        }
+    }
+
+    /** {@code qemu:allocation-depth}: the layer of the backing chain, 0 for none. */
+    record AllocationDepth() implements MetaContext {
+        @Override
+        public int id() {
+            return 1;
+        }
+
+        @Override
+        public String name() {
+            return "qemu:allocation-depth";
+        }
+
+        @Override
+        public int state(Extent extent) {
+            return extent.depth();
+        }
+    }
+
+    /**
+     * Those of {@code available} that the queries name, each once, in the order of {@code
+     * available}.
+     *
+     * @param list whether no query means all, and {@code base:}, {@code qemu:} and {@code
+     *     qemu:dirty-bitmap:} everything that begins so; not when contexts are selected
+     */
+    static List<MetaContext> matching(
+            List<MetaContext> available, List<String> queries, boolean list) {
+        if (list && queries.isEmpty()) {
+            return available;
+        }
+        List<MetaContext> found = new ArrayList<>();
+        for (MetaContext context : available) {
+            for (String query : queries) {
+                boolean wildcard =
+                        list
+                                && (query.equals("base:")
+                                        || query.equals("qemu:")
+                                        || query.equals("qemu:dirty-bitmap:"))
+                                && context.name().startsWith(query);
+                if (wildcard || query.equals(context.name())) {
+                    found.add(context);
+                    break;
+                }
+            }
+        }
+        return List.copyOf(found);
+    }
+}

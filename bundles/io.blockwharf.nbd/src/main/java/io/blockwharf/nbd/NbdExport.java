@@ -1,0 +1,194 @@
+package io.blockwharf.nbd;
+
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.export.BlockExport;
+import io.blockwharf.api.export.IoThread;
+import io.blockwharf.nbd.wire.ReplyStyle;
+import io.blockwharf.nbd.wire.TransmissionFlags;
+
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionStage;
+
+/** An export of an NBD server. Thread-safe. */
+final class NbdExport implements BlockExport {
+    private final NbdServer server;
+    private final String name;
+    private final String description;
+    private final BlockNode node;
+    private final boolean writable;
+    private final Optional<IoThread> ioThread;
+    private final List<MetaContext> contexts;
+    private final CompletableFuture<Void> closed = new CompletableFuture<>();
+
+    /** The clients that have finished their negotiation; guarded by this. */
+    private final Set<NbdSession> sessions = new HashSet<>();
+
+    private boolean closing;
+    private boolean written;
+
+    /**
+     * An export that nobody can find yet.
+     *
+     * @param contexts what clients may select, in order of id
+     */
+    NbdExport(
+            NbdServer server,
+            String name,
+            String description,
+            BlockNode node,
+            boolean writable,
+            Optional<IoThread> ioThread,
+            List<MetaContext> contexts) {
+        this.server = server;
+        this.name = name;
+        this.description = description;
+        this.node = node;
+        this.writable = writable;
+        this.ioThread = ioThread;
+        this.contexts = List.copyOf(contexts);
+    }
+
+    String name() {
+        return name;
+    }
+
+    /** Empty if there is none. */
+    String description() {
+        return description;
+    }
+
+    BlockNode node() {
+        return node;
+    }
+
+    Optional<IoThread> ioThread() {
+        return ioThread;
+    }
+
+    List<MetaContext> contexts() {
+        return contexts;
+    }
+
+    /** What a client may access: whole blocks. */
+    long size() {
+        return node.length() & -node.limits().requestAlignment();
+    }
+
+    /** "Transmission flags", for a client that has negotiated this. */
+    int transmissionFlags(ReplyStyle style, boolean hasContexts) {
+        int flags =
+                TransmissionFlags.HAS_FLAGS
+                        | TransmissionFlags.SEND_FLUSH
+                        | TransmissionFlags.SEND_FUA
+                        | TransmissionFlags.SEND_CACHE;
+        flags |=
+                writable
+                        ? TransmissionFlags.SEND_TRIM
+                                | TransmissionFlags.SEND_WRITE_ZEROES
+                                | TransmissionFlags.SEND_FAST_ZERO
+                        : TransmissionFlags.READ_ONLY;
+        if (server.multiConn()) {
+            flags |= TransmissionFlags.CAN_MULTI_CONN;
+        }
+        if (style != ReplyStyle.SIMPLE) {
+            flags |= TransmissionFlags.SEND_DF;
+        }
+        if (style == ReplyStyle.EXTENDED && hasContexts) {
+            flags |= TransmissionFlags.BLOCK_STATUS_PAYLOAD;
+        }
+        return flags;
+    }
+
+    /** Lets a client in that is about to finish its negotiation; false if the export is closing. */
+    synchronized boolean attach(NbdSession session) {
+        if (closing) {
+            return false;
+        }
+        sessions.add(session);
+        session.attachedTo(this);
+        return true;
+    }
+
+    /** A client is gone and uses the node no more. */
+    void detach(NbdSession session, boolean wrote) {
+        boolean last;
+        synchronized (this) {
+            sessions.remove(session);
+            written |= wrote;
+            last = closing && sessions.isEmpty();
+        }
+        if (last) {
+            finish();
+        }
+    }
+
+    @Override
+    public synchronized boolean inUse() {
+        return !sessions.isEmpty();
+    }
+
+    @Override
+    public void requestShutdown() {
+        List<NbdSession> clients;
+        synchronized (this) {
+            if (closing) {
+                return;
+            }
+            closing = true;
+            clients = List.copyOf(sessions);
+        }
+        server.remove(this);
+        if (clients.isEmpty()) {
+            finish();
+        }
+        clients.forEach(NbdSession::disconnect);
+    }
+
+    /** Makes durable what clients wrote. That may take a while, so it has a thread of its own. */
+    private void finish() {
+        boolean flush;
+        synchronized (this) {
+            flush = written;
+        }
+        if (!flush) {
+            closed.complete(null);
+            return;
+        }
+        Thread.ofPlatform()
+                .daemon()
+                .name("nbd-flush-" + name)
+                .start(
+                        () -> {
+                            try {
+                                node.flush();
+                            } catch (BlockIoException e) {
+                                // There is no client left to tell; one that cared has flushed
+                            } finally {
+                                closed.complete(null);
+                            }
+                        });
+    }
+
+    @Override
+    public CompletionStage<Void> closed() {
+        return closed.minimalCompletionStage();
+    }
+
+    @Override
+    public Map<String, Object> details() {
+        Map<String, Object> details = new LinkedHashMap<>();
+        details.put("name", name);
+        details.put("description", description);
+        synchronized (this) {
+            details.put("clients", sessions.size());
+        }
+        return details;
+    }
+}

@@ -1,0 +1,244 @@
+package io.blockwharf.nbd;
+
+import io.blockwharf.linux.FdSocket;
+import io.blockwharf.linux.LinuxException;
+import io.blockwharf.linux.ListeningSocket;
+import io.blockwharf.linux.SocketAddress;
+
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ScheduledFuture;
+import java.util.concurrent.ScheduledThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+
+/**
+ * Listens at one address and serves exports by name. Thread-safe.
+ *
+ * <p>At the limit of connections nobody is accepted: clients wait in the kernel's backlog, as with
+ * QEMU.
+ */
+final class NbdServer implements AutoCloseable {
+    private static final int BACKLOG = 128;
+
+    /** How long to leave a client in the backlog when descriptors have run out. */
+    private static final long RETRY_NANOS = TimeUnit.MILLISECONDS.toNanos(100);
+
+    /**
+     * Bounds.
+     *
+     * @param maxConnections connections at a time, 0 for any number; with 1, exports do not offer
+     *     several connections to a client
+     * @param handshakeSeconds how long a negotiation may take, 0 for ever
+     */
+    record Limits(long maxConnections, long handshakeSeconds) {
+        /** QEMU's defaults. */
+        static final Limits DEFAULT = new Limits(100, 10);
+    }
+
+    /** Ends the watch over a negotiation. */
+    interface HandshakeLimit extends AutoCloseable {
+        @Override
+        void close();
+    }
+
+    private final ListeningSocket listening;
+    private final Limits limits;
+    private final Thread acceptor;
+    private final ScheduledThreadPoolExecutor timer;
+
+    /** By name, oldest first; guarded by itself. */
+    private final Map<String, NbdExport> exports = new LinkedHashMap<>();
+
+    /** Guarded by itself, which is notified when one ends. */
+    private final Set<NbdSession> sessions = new HashSet<>();
+
+    private long accepted;
+    private boolean closed;
+
+    private NbdServer(ListeningSocket listening, Limits limits) {
+        this.listening = listening;
+        this.limits = limits;
+        timer =
+                new ScheduledThreadPoolExecutor(
+                        1,
+                        task ->
+                                Thread.ofPlatform()
+                                        .daemon()
+                                        .name("nbd-handshakes")
+                                        .unstarted(task));
+        timer.setRemoveOnCancelPolicy(true);
+        acceptor = Thread.ofPlatform().daemon().name("nbd-accept").unstarted(this::accept);
+    }
+
+    /**
+     * Listens and accepts.
+     *
+     * @throws LinuxException with QEMU's sentence
+     */
+    static NbdServer start(SocketAddress address, Limits limits) throws LinuxException {
+        NbdServer server = new NbdServer(ListeningSocket.open(address, BACKLOG), limits);
+        server.acceptor.start();
+        return server;
+    }
+
+    /** Where clients connect. */
+    SocketAddress address() throws LinuxException {
+        return listening.address();
+    }
+
+    /** Whether a client may use several connections at once. */
+    boolean multiConn() {
+        return limits.maxConnections() != 1;
+    }
+
+    // ---- exports
+
+    /** The exports, oldest first. */
+    List<NbdExport> exports() {
+        synchronized (exports) {
+            return List.copyOf(exports.values());
+        }
+    }
+
+    /** The export of that name. */
+    Optional<NbdExport> export(String name) {
+        synchronized (exports) {
+            return Optional.ofNullable(exports.get(name));
+        }
+    }
+
+    /** Lets clients find an export; false if there is one of that name. */
+    boolean add(NbdExport export) {
+        synchronized (exports) {
+            return exports.putIfAbsent(export.name(), export) == null;
+        }
+    }
+
+    /** Clients do not find the export any more; its name is free. */
+    void remove(NbdExport export) {
+        synchronized (exports) {
+            exports.remove(export.name(), export);
+        }
+    }
+
+    // ---- connections
+
+    private void accept() {
+        try {
+            while (roomForAnother()) {
+                try {
+                    Optional<FdSocket> socket = listening.accept();
+                    if (socket.isEmpty()) {
+                        return;
+                    }
+                    begin(socket.get());
+                } catch (LinuxException e) {
+                    // Out of descriptors or memory: the client waits until some are given back
+                    LockSupport.parkNanos(RETRY_NANOS);
+                }
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private boolean roomForAnother() throws InterruptedException {
+        synchronized (sessions) {
+            while (!closed
+                    && limits.maxConnections() != 0
+                    && sessions.size() >= limits.maxConnections()) {
+                sessions.wait();
+            }
+            return !closed;
+        }
+    }
+
+    private void begin(FdSocket socket) {
+        NbdSession session;
+        synchronized (sessions) {
+            if (closed) {
+                socket.close();
+                return;
+            }
+            try {
+                session = new NbdSession(this, socket, ++accepted);
+            } catch (LinuxException e) {
+                socket.close(); // gone before it began
+                return;
+            }
+            sessions.add(session);
+        }
+        session.start();
+    }
+
+    /** A connection is over. */
+    void ended(NbdSession session) {
+        synchronized (sessions) {
+            sessions.remove(session);
+            sessions.notifyAll();
+        }
+    }
+
+    /** Disconnects a client that has not finished its negotiation in time. */
+    HandshakeLimit handshakeLimit(NbdSession session) {
+        if (limits.handshakeSeconds() == 0) {
+            return () -> {};
+        }
+        ScheduledFuture<?> end =
+                timer.schedule(session::disconnect, limits.handshakeSeconds(), TimeUnit.SECONDS);
+        return () -> end.cancel(false);
+    }
+
+    /** Connections at this moment, negotiating ones included. */
+    int connections() {
+        synchronized (sessions) {
+            return sessions.size();
+        }
+    }
+
+    /** Removes the file of a local socket. */
+    void unlink() throws LinuxException {
+        listening.unlink();
+    }
+
+    /**
+     * Stops listening, disconnects everybody and waits until they are gone. The exports have to be
+     * closed before. Leaves the file of a local socket behind, see {@link #unlink}.
+     */
+    @Override
+    public void close() {
+        List<NbdSession> clients;
+        synchronized (sessions) {
+            closed = true;
+            clients = new ArrayList<>(sessions);
+            sessions.notifyAll();
+        }
+        listening.shutdown();
+        clients.forEach(NbdSession::disconnect);
+        boolean interrupted = false;
+        while (true) {
+            try {
+                acceptor.join();
+                synchronized (sessions) {
+                    while (!sessions.isEmpty()) {
+                        sessions.wait();
+                    }
+                }
+                break;
+            } catch (InterruptedException e) {
+                interrupted = true;
+            }
+        }
+        listening.close();
+        timer.shutdownNow();
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

@@ -1,0 +1,157 @@
+package io.blockwharf.nbd;
+
+import io.blockwharf.api.export.IoThread;
+import io.blockwharf.linux.FdSocket;
+import io.blockwharf.linux.LinuxException;
+
+import java.io.IOException;
+import java.util.Optional;
+
+/**
+ * One connection, from its greeting to its end.
+ *
+ * <p>The negotiation has a platform thread of its own, which then serves the requests, unless the
+ * export belongs to an {@link IoThread}: then the connection moves to that loop. The same {@link
+ * Transmission} runs on either. {@link #disconnect} may be called from any thread.
+ */
+final class NbdSession {
+    private static final long STACK_BYTES = 256 << 10;
+
+    private final NbdServer server;
+    private final long number;
+    private final Link link;
+    private final Input in = new Input();
+    private boolean linkClosed;
+    private Optional<NbdExport> attached = Optional.empty();
+    private volatile Transmission transmission;
+
+    // On the loop
+    private IoThread loop;
+    private IoThread.Watch socketWatch;
+    private IoThread.Watch queueWatch;
+    private boolean reading = true;
+    private boolean writing;
+
+    NbdSession(NbdServer server, FdSocket socket, long number) throws LinuxException {
+        this.server = server;
+        this.number = number;
+        // "both the client and server SHOULD disable Nagle's algorithm"
+        socket.noDelay(true);
+        link = new PlainLink(socket);
+    }
+
+    /** Begins. {@link NbdServer#ended} is called when all is over. */
+    void start() {
+        Thread thread = new Thread(null, this::run, "nbd-client-" + number, STACK_BYTES);
+        thread.setDaemon(true);
+        thread.start();
+    }
+
+    private void run() {
+        boolean moved = false;
+        try {
+            Optional<Terms> terms;
+            try (var _ = server.handshakeLimit(this)) {
+                terms = new Negotiation(link, in, server, this).run();
+            }
+            if (terms.isPresent()) {
+                moved = serve(terms.get());
+            }
+        } catch (IOException e) {
+            // The client has gone, or was sent away: nobody to tell
+        } finally {
+            if (!moved) {
+                end();
+            }
+        }
+    }
+
+    /** Whether the connection has moved to a loop, which ends it. */
+    private boolean serve(Terms terms) throws IOException {
+        Optional<IoThread> ioThread = terms.export().ioThread();
+        transmission = new Transmission(link, in, terms, ioThread.isPresent());
+        if (ioThread.isEmpty()) {
+            transmission.run();
+            return false;
+        }
+        link.blocking(false);
+        loop = ioThread.get();
+        loop.execute(this::beginOnLoop);
+        return true;
+    }
+
+    private void beginOnLoop() {
+        socketWatch = loop.watch(link.fd(), this::turn);
+        turn();
+    }
+
+    private void turn() {
+        if (linkClosed) {
+            return;
+        }
+        boolean goesOn = false;
+        try {
+            goesOn = transmission.turn();
+        } finally {
+            if (!goesOn) {
+                socketWatch.close();
+                if (queueWatch != null) {
+                    queueWatch.close();
+                }
+                end();
+            }
+        }
+        if (goesOn) {
+            watch();
+        }
+    }
+
+    private void watch() {
+        if (transmission.socketDone()) {
+            socketWatch.close(); // a socket that is hung up would be reported again and again
+            return;
+        }
+        if (reading != transmission.wantsInput()) {
+            reading = !reading;
+            socketWatch.readable(reading);
+        }
+        if (writing != transmission.wantsOutput()) {
+            writing = !writing;
+            socketWatch.writable(writing);
+        }
+        if (queueWatch == null && transmission.queue().isPresent()) {
+            queueWatch = loop.watch(transmission.queue().get().fd(), this::turn);
+        }
+    }
+
+    /** Remembers the export whose client this has become; called by the negotiation. */
+    void attachedTo(NbdExport export) {
+        attached = Optional.of(export);
+    }
+
+    /** Ends the connection at once; requests in flight are finished first. From any thread. */
+    void disconnect() {
+        synchronized (link) {
+            if (!linkClosed) {
+                link.shutdown();
+            }
+        }
+    }
+
+    private void end() {
+        boolean wrote = false;
+        if (transmission != null) {
+            wrote = transmission.wrote();
+            transmission.close();
+        }
+        synchronized (link) {
+            linkClosed = true;
+            link.close();
+        }
+        in.close();
+        if (attached.isPresent()) {
+            attached.get().detach(this, wrote);
+        }
+        server.ended(this);
+    }
+}

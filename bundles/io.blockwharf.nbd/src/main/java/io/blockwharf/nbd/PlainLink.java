@@ -1,0 +1,139 @@
+package io.blockwharf.nbd;
+
+import io.blockwharf.linux.FdSocket;
+import io.blockwharf.linux.IoVec;
+
+import java.io.EOFException;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/** A connection without TLS: gathered writes and sendfile, straight from and into the socket. */
+final class PlainLink implements Link {
+    private static final int RANGES = 64;
+
+    /** Stands in for what a file did not have; never written. */
+    private static final MemorySegment ZEROES = Arena.global().allocate(64 << 10);
+
+    private final FdSocket socket;
+    private final IoVec ranges = new IoVec(RANGES);
+    private int file;
+    private long filePosition;
+    private long fileLeft;
+    private boolean pad;
+    private boolean fileFailed;
+
+    PlainLink(FdSocket socket) {
+        this.socket = socket;
+    }
+
+    /** The socket, for the TLS handshake that follows on it. */
+    FdSocket socket() {
+        return socket;
+    }
+
+    @Override
+    public long receive(MemorySegment into, long offset, long length) throws IOException {
+        return socket.receive(into, offset, length, 0);
+    }
+
+    @Override
+    public boolean hasInput() {
+        return false;
+    }
+
+    @Override
+    public boolean full() {
+        return fileLeft > 0 || ranges.isFull();
+    }
+
+    @Override
+    public void add(MemorySegment from, long offset, long length) {
+        ranges.add(from, offset, length);
+    }
+
+    @Override
+    public boolean sendsFiles() {
+        return true;
+    }
+
+    @Override
+    public void addFile(int fd, long position, long length, boolean pad) {
+        file = fd;
+        this.pad = pad;
+        filePosition = position;
+        fileLeft = length;
+        fileFailed = false;
+    }
+
+    @Override
+    public boolean fileFailed() {
+        return fileFailed;
+    }
+
+    @Override
+    public boolean flush(boolean more) throws IOException {
+        int flags = more || fileLeft > 0 ? FdSocket.MORE : 0;
+        while (!ranges.isEmpty()) {
+            if (socket.send(ranges, flags) == FdSocket.WOULD_BLOCK) {
+                return false;
+            }
+        }
+        while (fileLeft > 0) {
+            long n = fileFailed ? sendZeroes() : sendFile();
+            if (n == FdSocket.WOULD_BLOCK) {
+                return false;
+            }
+            fileLeft -= n;
+        }
+        return true;
+    }
+
+    private long sendFile() throws IOException {
+        long n = 0;
+        try {
+            n = socket.sendFile(file, filePosition, fileLeft);
+        } catch (IOException e) {
+            // Of the file or of the socket: if it is the socket, the zeroes will fail as well
+            fileEnds(e);
+            return 0;
+        }
+        if (n == 0) {
+            fileEnds(new EOFException("the file is shorter than it was"));
+        } else if (n > 0) {
+            filePosition += n;
+        }
+        return n;
+    }
+
+    private void fileEnds(IOException reason) throws IOException {
+        if (!pad) {
+            throw reason;
+        }
+        fileFailed = true;
+    }
+
+    private long sendZeroes() throws IOException {
+        return socket.send(ZEROES, 0, Math.min(fileLeft, ZEROES.byteSize()), 0);
+    }
+
+    @Override
+    public void blocking(boolean on) throws IOException {
+        socket.blocking(on);
+    }
+
+    @Override
+    public int fd() {
+        return socket.fd();
+    }
+
+    @Override
+    public void shutdown() {
+        socket.shutdown();
+    }
+
+    @Override
+    public void close() {
+        socket.close();
+    }
+}

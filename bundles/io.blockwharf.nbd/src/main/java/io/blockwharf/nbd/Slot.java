@@ -1,0 +1,87 @@
+package io.blockwharf.nbd;
+
+import io.blockwharf.api.block.Errno;
+import io.blockwharf.api.block.IoVector;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * One of the requests of a client that are under way in the node's queue, with a buffer of its own.
+ * Data begins at {@link #DATA}, so that it is aligned for direct I/O and a reply's header fits in
+ * front of it. Owned by the thread that serves the connection; the buffer belongs to the queue
+ * while the request is in flight.
+ */
+final class Slot implements AutoCloseable {
+    /** Where data begins in {@code memory}. */
+    static final int DATA = 4096;
+
+    /** A buffer larger than this is given back as soon as it is not needed. */
+    private static final int KEEP = (256 << 10) + DATA;
+
+    private Arena arena;
+
+    final int index;
+    final IoVector vector;
+    MemorySegment memory = MemorySegment.NULL;
+    int command;
+    int flags;
+    long cookie;
+
+    /** Offset of the request, which an extended reply repeats. */
+    long origin;
+
+    /** What this slot transfers. */
+    long offset;
+
+    long length;
+
+    /** CACHE: how much is done. TRIM: 1 when it is being flushed. */
+    long progress;
+
+    Errno result = Errno.OK;
+
+    Slot(int index, Arena vectors) {
+        this.index = index;
+        vector = new IoVector(vectors, 1);
+    }
+
+    /** Bytes of memory that this slot holds. */
+    long held() {
+        return memory.byteSize();
+    }
+
+    /** Bytes of memory that it would hold with room for {@code length} bytes of data. */
+    long wouldHold(long length) {
+        return Math.max(held(), DATA + roundUp(length));
+    }
+
+    private static long roundUp(long length) {
+        return length <= 4096 ? 4096 : Long.highestOneBit(length - 1) << 1;
+    }
+
+    /** Makes room for {@code length} bytes of data. */
+    void reserve(long length) {
+        if (held() - DATA < length) {
+            close();
+            arena = Arena.ofShared();
+            memory = arena.allocate(DATA + roundUp(length), DATA);
+        }
+    }
+
+    /** The request is answered. */
+    void release() {
+        if (held() > KEEP) {
+            close();
+        }
+    }
+
+    @Override
+    public void close() {
+        if (arena != null) {
+            arena.close();
+            arena = null;
+            memory = MemorySegment.NULL;
+        }
+    }
+}

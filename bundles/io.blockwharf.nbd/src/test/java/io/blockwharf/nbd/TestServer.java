@@ -1,0 +1,63 @@
+package io.blockwharf.nbd;
+
+import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.linux.LinuxException;
+import io.blockwharf.linux.SocketAddress;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+
+/** A server on a local socket with exports of fakes. */
+final class TestServer implements AutoCloseable {
+    final Path socket;
+    final NbdServer server;
+    private final List<NbdExport> exports = new ArrayList<>();
+    private final List<FakeIoThread> loops = new ArrayList<>();
+
+    TestServer(Path directory) throws LinuxException {
+        this(directory, NbdServer.Limits.DEFAULT);
+    }
+
+    TestServer(Path directory, NbdServer.Limits limits) throws LinuxException {
+        socket = directory.resolve("nbd.sock");
+        server = NbdServer.start(new SocketAddress.Unix(socket.toString()), limits);
+    }
+
+    NbdExport export(String name, BlockNode node) {
+        return export(name, "", node, true, false);
+    }
+
+    NbdExport export(
+            String name, String description, BlockNode node, boolean writable, boolean onLoop) {
+        Optional<FakeIoThread> loop = onLoop ? Optional.of(new FakeIoThread()) : Optional.empty();
+        loop.ifPresent(loops::add);
+        NbdExport export =
+                new NbdExport(
+                        server,
+                        name,
+                        description,
+                        node,
+                        writable,
+                        loop.map(l -> l),
+                        List.of(new MetaContext.Allocation(), new MetaContext.AllocationDepth()));
+        server.add(export);
+        exports.add(export);
+        return export;
+    }
+
+    /** Waits until an export is closed. */
+    static void awaitClosed(NbdExport export) {
+        export.closed().toCompletableFuture().orTimeout(30, TimeUnit.SECONDS).join();
+    }
+
+    @Override
+    public void close() {
+        exports.forEach(NbdExport::requestShutdown);
+        exports.forEach(TestServer::awaitClosed);
+        server.close();
+        loops.forEach(FakeIoThread::close);
+    }
+}
