@@ -77,14 +77,17 @@ final class NbdServer implements AutoCloseable {
     }
 
     /**
-     * Listens and accepts.
+     * Listens; clients wait until {@link #start}.
      *
      * @throws LinuxException with QEMU's sentence
      */
-    static NbdServer start(SocketAddress address, Limits limits) throws LinuxException {
-        NbdServer server = new NbdServer(ListeningSocket.open(address, BACKLOG), limits);
-        server.acceptor.start();
-        return server;
+    static NbdServer bind(SocketAddress address, Limits limits) throws LinuxException {
+        return new NbdServer(ListeningSocket.open(address, BACKLOG), limits);
+    }
+
+    /** Accepts clients from now on. */
+    void start() {
+        acceptor.start();
     }
 
     /** Where clients connect. */

@@ -23,7 +23,8 @@ final class TestServer implements AutoCloseable {
 
     TestServer(Path directory, NbdServer.Limits limits) throws LinuxException {
         socket = directory.resolve("nbd.sock");
-        server = NbdServer.start(new SocketAddress.Unix(socket.toString()), limits);
+        server = NbdServer.bind(new SocketAddress.Unix(socket.toString()), limits);
+        server.start();
     }
 
     NbdExport export(String name, BlockNode node) {
