@@ -38,8 +38,8 @@ final class MemoryTable {
         }
         // Neither address range may wrap around, nor overlap with another region's.
         if (place.size() <= 0
-                || place.guestAddress() + place.size() - 1 < place.guestAddress()
-                || place.userAddress() + place.size() - 1 < place.userAddress()
+                || wraps(place.guestAddress(), place.size())
+                || wraps(place.userAddress(), place.size())
                 || slots.stream().anyMatch(s -> overlap(s.place, place))) {
             throw new IllegalArgumentException("memory region " + place + " overlaps or wraps");
         }
@@ -53,6 +53,10 @@ final class MemoryTable {
                                 place.size(),
                                 MappedRegion.Access.READ_WRITE)));
         return new MemoryTable(all);
+    }
+
+    private static boolean wraps(long address, long size) {
+        return Long.compareUnsigned(address + size - 1, address) < 0;
     }
 
     private static boolean overlap(MemoryRegion a, MemoryRegion b) {
