@@ -1,2 +1,2 @@
-/** QMP endpoint and command line. The only user of Jackson. */
+/** QMP monitors: sessions that speak the protocol on chardevs, and the commands that are theirs. */
 package io.blockwharf.qmp;

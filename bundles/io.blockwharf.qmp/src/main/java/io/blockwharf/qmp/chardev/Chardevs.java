@@ -1,0 +1,296 @@
+package io.blockwharf.qmp.chardev;
+
+import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.linux.InheritedFd;
+import io.blockwharf.linux.LinuxException;
+import io.blockwharf.linux.SocketAddress;
+
+import org.osgi.service.component.annotations.Activate;
+import org.osgi.service.component.annotations.Component;
+import org.osgi.service.component.annotations.Deactivate;
+import org.osgi.service.component.annotations.Reference;
+import org.osgi.service.log.Logger;
+import org.osgi.service.log.LoggerFactory;
+
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/** The chardevs, by id. Thread-safe; making one may block while a name is resolved. */
+@Component(service = Chardevs.class)
+public final class Chardevs {
+    private static final long RINGBUF_BYTES = 65536;
+
+    /** A daemon's heap is small. */
+    private static final long MAX_RINGBUF_BYTES = 16 << 20;
+
+    private static final class Entry {
+        private final Chardev device;
+        private final Optional<RingBuffer> buffer;
+        private boolean attached;
+
+        Entry(Chardev device, Optional<RingBuffer> buffer) {
+            this.device = device;
+            this.buffer = buffer;
+        }
+    }
+
+    /**
+     * QAPI {@code ChardevInfo}.
+     *
+     * @param label the id
+     * @param filename where the other end is
+     * @param frontendOpen whether a monitor is attached
+     */
+    public record Info(String label, String filename, boolean frontendOpen) {}
+
+    private final Logger logger;
+    private final Map<String, Entry> entries = new LinkedHashMap<>();
+    private final List<SocketServer> awaitingClients = new ArrayList<>();
+    private boolean stdioTaken;
+
+    /** No chardevs. */
+    @Activate
+    public Chardevs(@Reference(service = LoggerFactory.class) Logger logger) {
+        this.logger = logger;
+    }
+
+    @Deactivate
+    synchronized void close() {
+        entries.values().forEach(entry -> entry.device.close());
+        entries.clear();
+    }
+
+    /** Whether there is a chardev of that id. */
+    public synchronized boolean exists(String id) {
+        return entries.containsKey(id);
+    }
+
+    /**
+     * Makes a chardev.
+     *
+     * @throws QmpException with nothing left behind
+     */
+    public synchronized void add(String id, ChardevBackend backend) {
+        if (exists(id)) {
+            throw QmpException.generic("Chardev with id '%s' already exists", id);
+        }
+        try {
+            entries.put(id, open(id, backend));
+        } catch (LinuxException e) {
+            throw new QmpException(e.getMessage(), e);
+        }
+    }
+
+    private Entry open(String id, ChardevBackend backend) throws LinuxException {
+        return switch (backend) {
+            case ChardevBackend.File file ->
+                    new Entry(
+                            new SinglePeer("file", new SilentPeer(openFile(file))),
+                            Optional.empty());
+            case ChardevBackend.Null _ ->
+                    new Entry(
+                            new SinglePeer("null", new SilentPeer(OutputStream.nullOutputStream())),
+                            Optional.empty());
+            case ChardevBackend.Ringbuf ringbuf -> openBuffer(ringbuf.size());
+            case ChardevBackend.Memory memory -> openBuffer(memory.size());
+            case ChardevBackend.Socket socket ->
+                    new Entry(openSocket(id, socket), Optional.empty());
+            case ChardevBackend.Stdio stdio -> new Entry(openStdio(stdio), Optional.empty());
+        };
+    }
+
+    private static OutputStream openFile(ChardevBackend.File file) {
+        try {
+            return file.append().orElse(false)
+                    ? Files.newOutputStream(
+                            Path.of(file.out()),
+                            StandardOpenOption.CREATE,
+                            StandardOpenOption.APPEND)
+                    : new FileOutputStream(file.out());
+        } catch (IOException e) {
+            throw new QmpException("Could not open '%s': %s".formatted(file.out(), reason(e)), e);
+        }
+    }
+
+    private static String reason(IOException e) {
+        return switch (e) {
+            case NoSuchFileException _ -> "No such file or directory";
+            case AccessDeniedException _ -> "Permission denied";
+            default -> {
+                // java.io says "PATH (REASON)".
+                String message = String.valueOf(e.getMessage());
+                int reason = message.lastIndexOf(" (");
+                yield reason >= 0 && message.endsWith(")")
+                        ? message.substring(reason + 2, message.length() - 1)
+                        : message;
+            }
+        };
+    }
+
+    private static Entry openBuffer(Optional<Long> requested) {
+        long size = requested.orElse(RINGBUF_BYTES);
+        if (Long.bitCount(size) != 1 || size < 0) {
+            throw QmpException.generic("size of ringbuf chardev must be power of two");
+        }
+        if (size > MAX_RINGBUF_BYTES) {
+            throw QmpException.generic(
+                    "size of ringbuf chardev must be at most %d", MAX_RINGBUF_BYTES);
+        }
+        RingBuffer buffer = new RingBuffer((int) size);
+        // QEMU shows it so, too.
+        return new Entry(new SinglePeer("null", new SilentPeer(buffer)), Optional.of(buffer));
+    }
+
+    private Chardev openSocket(String id, ChardevBackend.Socket socket) throws LinuxException {
+        boolean server = socket.server().orElse(true);
+        boolean noDelay = socket.nodelay().orElse(false);
+        if (socket.reconnect().isPresent() && socket.reconnectMs().isPresent()) {
+            throw QmpException.generic("'reconnect' and 'reconnect-ms' are mutually exclusive");
+        }
+        if (server && (socket.reconnect().isPresent() || socket.reconnectMs().isPresent())) {
+            throw QmpException.generic(
+                    "'%s' option is incompatible with socket in server listen mode",
+                    socket.reconnect().isPresent() ? "reconnect" : "reconnect-ms");
+        }
+        if (!server && socket.wait_().isPresent()) {
+            throw QmpException.generic(
+                    "'wait' option is incompatible with socket in client connect mode");
+        }
+        long reconnectMillis =
+                Math.clamp(
+                        socket.reconnect()
+                                .map(seconds -> Math.clamp(seconds, 0, Integer.MAX_VALUE) * 1000L)
+                                .or(socket::reconnectMs)
+                                .orElse(0L),
+                        0L,
+                        Integer.MAX_VALUE);
+        if (!server) {
+            return new SocketClient(id, socket.addr(), noDelay, reconnectMillis, logger);
+        }
+        SocketServer listener = new SocketServer(socket.addr(), noDelay, logger);
+        if (socket.wait_().orElse(false)) {
+            awaitingClients.add(listener);
+        }
+        return listener;
+    }
+
+    private Chardev openStdio(ChardevBackend.Stdio stdio) throws LinuxException {
+        if (stdioTaken) {
+            throw QmpException.generic("cannot use stdio by multiple character devices");
+        }
+        StdioPeer peer = new StdioPeer(stdio.signal().orElse(true), this::releaseStdio);
+        stdioTaken = true;
+        return new SinglePeer("stdio", peer);
+    }
+
+    private synchronized void releaseStdio() {
+        stdioTaken = false;
+    }
+
+    /**
+     * Whether an inherited descriptor is a socket that listens.
+     *
+     * @throws QmpException if it is no socket
+     */
+    static boolean listens(SocketAddress.Fd fd) {
+        try {
+            InheritedFd inherited = InheritedFd.take(Integer.parseInt(fd.str()));
+            if (inherited.isSocket()) {
+                return inherited.isListening();
+            }
+        } catch (NumberFormatException e) {
+            throw new QmpException("Unable to parse FD number " + fd.str(), e);
+        } catch (LinuxException e) {
+            // not open
+        }
+        throw QmpException.generic("File descriptor '%s' is not a socket", fd.str());
+    }
+
+    /**
+     * Waits for the first client of every socket that was made with {@code wait}. Not under the
+     * control lock, so that the daemon can be ended meanwhile.
+     */
+    public void awaitClients() {
+        List<SocketServer> servers;
+        synchronized (this) {
+            servers = List.copyOf(awaitingClients);
+            awaitingClients.clear();
+        }
+        for (SocketServer server : servers) {
+            logger.warn("info: waiting for connection on: {}", server.filename());
+            server.awaitClient();
+        }
+    }
+
+    /**
+     * Removes a chardev that nothing is attached to.
+     *
+     * @throws QmpException if there is none, or it is in use
+     */
+    public synchronized void remove(String id) {
+        Entry entry = find(id);
+        if (entry.attached) {
+            throw QmpException.generic("Chardev '%s' is busy", id);
+        }
+        entries.remove(id);
+        entry.device.close();
+    }
+
+    private Entry find(String id) {
+        return Optional.ofNullable(entries.get(id))
+                .orElseThrow(() -> QmpException.generic("Chardev '%s' not found", id));
+    }
+
+    /**
+     * Attaches a front end, for good.
+     *
+     * @throws QmpException if there is no such chardev, or it has a front end
+     */
+    public synchronized Chardev attach(String id) {
+        Entry entry = entries.get(id);
+        if (entry == null) {
+            throw QmpException.generic("chardev \"%s\" not found", id);
+        }
+        if (entry.attached) {
+            throw QmpException.generic("Device '%s' is in use", id);
+        }
+        entry.attached = true;
+        return entry.device;
+    }
+
+    /**
+     * What ringbuf-read and -write work on.
+     *
+     * @throws QmpException if there is no such chardev, or it is of another kind
+     */
+    synchronized RingBuffer ringBuffer(String id) {
+        if (!exists(id)) {
+            throw QmpException.generic("Device '%s' not found", id);
+        }
+        return find(id).buffer
+                .orElseThrow(() -> QmpException.generic("%s is not a ringbuf device", id));
+    }
+
+    /** All chardevs, in the order in which they were made. */
+    public synchronized List<Info> list() {
+        return entries.entrySet().stream()
+                .map(
+                        entry ->
+                                new Info(
+                                        entry.getKey(),
+                                        entry.getValue().device.filename(),
+                                        entry.getValue().attached))
+                .toList();
+    }
+}

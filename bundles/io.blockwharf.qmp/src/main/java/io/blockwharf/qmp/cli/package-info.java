@@ -1,0 +1,2 @@
+/** The command line: getopt_long's rules, {@code key=value,...} and JSON arguments. */
+package io.blockwharf.qmp.cli;
