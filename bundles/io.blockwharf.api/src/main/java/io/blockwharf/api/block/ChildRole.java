@@ -4,6 +4,11 @@ package io.blockwharf.api.block;
 public enum ChildRole {
     /** The child's content is the parent's content: its permissions are those of the parent. */
     FILTERED,
+    /**
+     * The parent is a part of the child: as {@link #FILTERED}, but nobody may change the child's
+     * size.
+     */
+    DATA,
     /** The child holds the parent's data and metadata, which nobody else may change or resize. */
     STORAGE,
     /** The child supplies what the parent has not allocated: read only, and not to be changed. */
