@@ -124,6 +124,11 @@ final class NbdSession {
         }
     }
 
+    /** Gives back what a session holds that was never started. */
+    void discard() {
+        end();
+    }
+
     /** Remembers the export whose client this has become; called by the negotiation. */
     void attachedTo(NbdExport export) {
         attached = Optional.of(export);

@@ -53,6 +53,9 @@ final class FakeNode implements BlockNode {
     /** Whether the queue finishes the newest request first, once {@link #release} is called. */
     volatile boolean held;
 
+    /** Whether the queue does everything on the thread that submits it. */
+    volatile boolean direct;
+
     /** What reads and writes of this offset fail with. */
     volatile long badOffset = -1;
 
@@ -245,7 +248,8 @@ final class FakeNode implements BlockNode {
     private final class FakeQueue implements BlockQueue {
         private record Done(long cookie, Errno result) {}
 
-        private final ExecutorService workers = Executors.newFixedThreadPool(2);
+        private final ExecutorService workers =
+                direct ? Executors.newCachedThreadPool() : Executors.newFixedThreadPool(2);
         private final int depth;
         private final EventFd ready;
         private final Queue<Done> done = new ArrayDeque<>();
@@ -312,7 +316,9 @@ final class FakeNode implements BlockNode {
 
         @Override
         public void submit() {
-            if (held) {
+            if (direct) {
+                unsubmitted.forEach(Runnable::run);
+            } else if (held) {
                 synchronized (heldRequests) {
                     heldRequests.addAll(unsubmitted);
                     heldRequests.notifyAll();

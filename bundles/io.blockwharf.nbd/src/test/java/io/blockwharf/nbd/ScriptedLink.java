@@ -1,0 +1,84 @@
+package io.blockwharf.nbd;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** A client that has said all it will say, in portions, and whose answers are kept. */
+final class ScriptedLink implements Link {
+    private final byte[] script;
+    private final int portion;
+    private int position;
+    private final ByteArrayOutputStream sent = new ByteArrayOutputStream();
+    private final ByteArrayOutputStream added = new ByteArrayOutputStream();
+
+    ScriptedLink(byte[] script, int from, int portion) {
+        this.script = script;
+        this.position = from;
+        this.portion = portion;
+    }
+
+    byte[] sent() {
+        return sent.toByteArray();
+    }
+
+    @Override
+    public long receive(MemorySegment into, long offset, long length) {
+        int n = (int) Math.min(Math.min(portion, length), script.length - position);
+        MemorySegment.copy(script, position, into, ValueLayout.JAVA_BYTE, offset, n);
+        position += n;
+        return n;
+    }
+
+    @Override
+    public boolean hasInput() {
+        return true;
+    }
+
+    @Override
+    public boolean full() {
+        return false;
+    }
+
+    @Override
+    public void add(MemorySegment from, long offset, long length) {
+        added.writeBytes(from.asSlice(offset, length).toArray(ValueLayout.JAVA_BYTE));
+    }
+
+    @Override
+    public boolean sendsFiles() {
+        return false;
+    }
+
+    @Override
+    public void addFile(int fd, long position, long length, boolean pad) {
+        throw new UnsupportedOperationException();
+    }
+
+    @Override
+    public boolean fileFailed() {
+        return false;
+    }
+
+    @Override
+    public boolean flush(boolean more) throws IOException {
+        added.writeTo(sent);
+        added.reset();
+        return true;
+    }
+
+    @Override
+    public void blocking(boolean on) {}
+
+    @Override
+    public int fd() {
+        return -1;
+    }
+
+    @Override
+    public void shutdown() {}
+
+    @Override
+    public void close() {}
+}
