@@ -35,23 +35,43 @@ public final class QmpException extends RuntimeException {
     }
 
     private final ErrorClass errorClass;
+    private final String hint;
 
     /** An error of a class. */
     public QmpException(ErrorClass errorClass, String description) {
-        super(description);
-        this.errorClass = errorClass;
+        this(errorClass, description, "", null);
     }
 
     /** A GenericError with its cause. */
     public QmpException(String description, Throwable cause) {
+        this(ErrorClass.GENERIC_ERROR, description, "", cause);
+    }
+
+    private QmpException(ErrorClass errorClass, String description, String hint, Throwable cause) {
         super(description, cause);
-        this.errorClass = ErrorClass.GENERIC_ERROR;
+        this.errorClass = errorClass;
+        this.hint = hint;
     }
 
     /** A GenericError; the arguments are put in as by {@link String#format}. */
     public static QmpException generic(String format, Object... arguments) {
         return new QmpException(
                 ErrorClass.GENERIC_ERROR, String.format(Locale.ROOT, format, arguments));
+    }
+
+    /** The same error with advice for people, a sentence. */
+    public QmpException withHint(String advice) {
+        QmpException same = new QmpException(errorClass, getMessage(), advice, getCause());
+        same.setStackTrace(getStackTrace());
+        return same;
+    }
+
+    /**
+     * Advice that is no part of the error: the command line prints it on a line of its own, QMP
+     * does not send it. Empty if there is none.
+     */
+    public String hint() {
+        return hint;
     }
 
     /** The class. */

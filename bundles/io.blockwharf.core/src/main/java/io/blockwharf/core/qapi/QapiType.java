@@ -342,8 +342,19 @@ sealed interface QapiType {
         return name.toString();
     }
 
-    /** {@code READ_ONLY} is {@code read-only}; {@code _144} is {@code 144}. */
+    /** {@code READ_ONLY} is {@code read-only}; {@code _144} is {@code 144}; or as it is said. */
     static String wireName(Enum<?> constant) {
+        try {
+            WireName said =
+                    constant.getDeclaringClass()
+                            .getDeclaredField(constant.name())
+                            .getAnnotation(WireName.class);
+            if (said != null) {
+                return said.value();
+            }
+        } catch (NoSuchFieldException e) {
+            throw new AssertionError("a constant is a field", e);
+        }
         String name = constant.name().toLowerCase(Locale.ROOT);
         return (name.startsWith("_") ? name.substring(1) : name).replace('_', '-');
     }

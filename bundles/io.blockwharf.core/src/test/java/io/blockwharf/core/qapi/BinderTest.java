@@ -149,6 +149,7 @@ class BinderTest {
                     BlockdevOptions | {"driver":"raw","file":"f"}
                     ServerStart | {"addr":{"type":"inet","data":{"host":"::","port":"0"}},"max-connections":4294967295}
                     Everything | {"snake_case":"x","mode":"very-hard","ratio":0.5,"any":{"a":[1,"b",null,true,0.5]},"text":null}
+                    Everything | {"mode":"io_uring"}
                     Everything | {"mode":"144","ratio":2.0,"text":"","any":null,"alternate":-1,"octets":[0,255],"small":-2147483648}
                     Everything | {"alternate":{"x":1,"y":2},"grid":[["a"],[]],"nothing":{},"nested":{"alternate":true}}
                     Everything | {"addresses":[{"type":"unix","data":{"path":"p"}},{"type":"inet","data":{"host":"h","port":"1","numeric":false}}]}

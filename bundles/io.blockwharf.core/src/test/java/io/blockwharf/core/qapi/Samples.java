@@ -64,6 +64,8 @@ final class Samples {
         SAFE,
         HARD,
         VERY_HARD,
+        @WireName("io_uring")
+        IO_URING,
         _144
     }
 
