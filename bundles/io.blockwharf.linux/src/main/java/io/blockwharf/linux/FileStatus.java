@@ -29,6 +29,7 @@ record FileStatus(
     private static final int S_IFSOCK = 0140000;
     static final int S_IFREG = 0100000;
     static final int S_IFBLK = 0060000;
+    static final int S_IFCHR = 0020000;
 
     private static final int AT_FDCWD = -100;
     private static final int AT_EMPTY_PATH = 0x1000;

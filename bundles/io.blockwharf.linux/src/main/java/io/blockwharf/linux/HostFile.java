@@ -53,6 +53,8 @@ public final class HostFile implements AutoCloseable {
     public enum Kind {
         REGULAR,
         BLOCK_DEVICE,
+        CHARACTER_DEVICE,
+        /** A directory, FIFO or socket. */
         OTHER
     }
 
@@ -154,6 +156,7 @@ public final class HostFile implements AutoCloseable {
         return switch (status.type()) {
             case FileStatus.S_IFREG -> Kind.REGULAR;
             case FileStatus.S_IFBLK -> Kind.BLOCK_DEVICE;
+            case FileStatus.S_IFCHR -> Kind.CHARACTER_DEVICE;
             default -> Kind.OTHER;
         };
     }

@@ -51,7 +51,9 @@ public final class IoUring implements AutoCloseable {
 
     private static final int SETUP_SUBMIT_ALL = 1 << 7;
     private static final int SETUP_COOP_TASKRUN = 1 << 8;
+    private static final int SETUP_TASKRUN_FLAG = 1 << 9;
     private static final int SETUP_SQE128 = 1 << 10;
+    private static final int SUBMISSION_TASKRUN = 1 << 2;
     private static final int FEATURE_SINGLE_MMAP = 1;
     private static final int ENTER_GETEVENTS = 1;
     private static final int REGISTER_BUFFERS = 0;
@@ -65,7 +67,9 @@ public final class IoUring implements AutoCloseable {
      * DEFER_TASKRUN, although it is made for rings of one thread: an owner that sleeps in poll or
      * epoll is not woken by completions then (seen on 6.18), and it measured no faster.
      */
-    private static final int[] SETUPS = {SETUP_SUBMIT_ALL | SETUP_COOP_TASKRUN, 0};
+    private static final int[] SETUPS = {
+        SETUP_SUBMIT_ALL | SETUP_COOP_TASKRUN | SETUP_TASKRUN_FLAG, 0
+    };
 
     private static final VarHandle INDEX = JAVA_INT.varHandle();
     private static final MemorySegment MEMORY = RawMemory.ALL;
@@ -80,6 +84,7 @@ public final class IoUring implements AutoCloseable {
     /** Addresses in the shared memory. */
     private final long submissionTail;
 
+    private final long submissionFlags;
     private final long completionHead;
     private final long completionTail;
     private final long completionEntries;
@@ -119,6 +124,7 @@ public final class IoUring implements AutoCloseable {
         }
         long base = rings.segment().address();
         submissionTail = base + parameters.get(JAVA_INT, 44);
+        submissionFlags = base + parameters.get(JAVA_INT, 56);
         completionHead = base + parameters.get(JAVA_INT, 80);
         completionTail = base + parameters.get(JAVA_INT, 84);
         completionEntries = base + cqes;
@@ -436,9 +442,9 @@ public final class IoUring implements AutoCloseable {
      *
      * @return false if there is none at present
      */
-    public boolean next() {
+    public boolean next() throws LinuxException {
         // Pairs with the kernel's release of the tail: what it counts has been written
-        if (head == (int) INDEX.getAcquire(MEMORY, completionTail)) {
+        if (head == (int) INDEX.getAcquire(MEMORY, completionTail) && !collect()) {
             return false;
         }
         long entry = completionEntries + 16L * (head & completions - 1);
@@ -449,6 +455,19 @@ public final class IoUring implements AutoCloseable {
         INDEX.setRelease(MEMORY, completionHead, head);
         inFlight--;
         return true;
+    }
+
+    /**
+     * Lets the kernel post completions that have happened while this thread was computing, if it
+     * says that there are any (IORING_SQ_TASKRUN). Whether one is there now.
+     */
+    private boolean collect() throws LinuxException {
+        if (((int) INDEX.getAcquire(MEMORY, submissionFlags) & SUBMISSION_TASKRUN) == 0) {
+            return false;
+        }
+        long n = HotCalls.ioUringEnter(ring.fd(), 0, 0, ENTER_GETEVENTS);
+        LinuxException.checkHot(n, "io_uring_enter");
+        return head != (int) INDEX.getAcquire(MEMORY, completionTail);
     }
 
     /** The cookie of the completion that {@link #next} took. */

@@ -283,7 +283,8 @@ class HostFileTest {
     @Test
     void aCharacterDeviceIsNeitherFileNorDisk() throws IOException {
         try (HostFile zero = HostFile.open("/dev/zero")) {
-            assertEquals(HostFile.Kind.OTHER, zero.kind());
+            assertEquals(HostFile.Kind.CHARACTER_DEVICE, zero.kind());
+            assertEquals(HostFile.Kind.OTHER, HostFile.kind("/dev"));
             assertEquals(0, zero.length());
         }
     }
