@@ -1,2 +1,2 @@
-/** Node drivers: file, host_device, raw, null-co, null-aio. */
+/** Node drivers: files and devices of the host, the raw format, and devices without a medium. */
 package io.blockwharf.block;

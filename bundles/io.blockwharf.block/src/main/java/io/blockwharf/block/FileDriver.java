@@ -1,0 +1,22 @@
+package io.blockwharf.block;
+
+import io.blockwharf.api.block.BlockDriver;
+import io.blockwharf.api.block.BlockDriverName;
+import io.blockwharf.api.block.BlockImage;
+import io.blockwharf.api.block.NodeSpec;
+import io.blockwharf.linux.HostFile;
+
+import org.osgi.service.component.annotations.Component;
+
+/** Driver {@code file}: regular files of the host. */
+@Component
+@BlockDriverName("file")
+public final class FileDriver implements BlockDriver<FileOptions> {
+    @Override
+    public BlockImage open(NodeSpec<FileOptions> spec) {
+        return FileImage.open(
+                spec,
+                kind -> kind == HostFile.Kind.REGULAR,
+                "'file' driver requires '%s' to be a regular file");
+    }
+}

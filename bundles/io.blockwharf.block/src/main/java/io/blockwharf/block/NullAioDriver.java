@@ -1,0 +1,18 @@
+package io.blockwharf.block;
+
+import io.blockwharf.api.block.BlockDriver;
+import io.blockwharf.api.block.BlockDriverName;
+import io.blockwharf.api.block.BlockImage;
+import io.blockwharf.api.block.NodeSpec;
+
+import org.osgi.service.component.annotations.Component;
+
+/** Driver {@code null-aio}: a device without a medium. */
+@Component
+@BlockDriverName("null-aio")
+public final class NullAioDriver implements BlockDriver<NullOptions> {
+    @Override
+    public BlockImage open(NodeSpec<NullOptions> spec) {
+        return new NullImage("null-aio://", spec.options());
+    }
+}

@@ -1,0 +1,168 @@
+package io.blockwharf.block;
+
+import io.blockwharf.api.block.BlockImage;
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.BlockLimits;
+import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.block.BlockQueue;
+import io.blockwharf.api.block.DirectAccess;
+import io.blockwharf.api.block.Errno;
+import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.HostExtent;
+import io.blockwharf.api.block.IoVector;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+
+/**
+ * A window on another node. Core keeps requests inside {@link #length}, so that adding the offset
+ * does not overflow.
+ */
+final class RawImage implements BlockImage {
+    /** A child's extent and what it is here: most often the same is asked for again. */
+    private record Seen(Extent child, Extent here) {}
+
+    private final BlockNode child;
+    private final long start;
+    private final OptionalLong size;
+    private volatile Seen seen;
+
+    /**
+     * A window.
+     *
+     * @param start offset of its first byte in the child
+     * @param size bytes; empty for all that follow
+     */
+    RawImage(BlockNode child, long start, OptionalLong size) {
+        this.child = child;
+        this.start = start;
+        this.size = size;
+        seen = new Seen(Extent.data(0, 1), Extent.data(0, 1));
+    }
+
+    private boolean isWhole() {
+        return start == 0 && size.isEmpty();
+    }
+
+    @Override
+    public long length() {
+        long there = Math.max(0, child.length() - start);
+        return size.isPresent() ? Math.min(size.getAsLong(), there) : there;
+    }
+
+    @Override
+    public BlockLimits limits() {
+        return child.limits();
+    }
+
+    @Override
+    public void read(long offset, IoVector into) throws BlockIoException {
+        child.read(start + offset, into);
+    }
+
+    @Override
+    public void write(long offset, IoVector from, int flags) throws BlockIoException {
+        child.write(start + offset, from, flags);
+    }
+
+    @Override
+    public boolean tryRead(long offset, IoVector into) throws BlockIoException {
+        return child.tryRead(start + offset, into);
+    }
+
+    @Override
+    public boolean tryWrite(long offset, IoVector from, int flags) throws BlockIoException {
+        return child.tryWrite(start + offset, from, flags);
+    }
+
+    @Override
+    public void flush() throws BlockIoException {
+        child.flush();
+    }
+
+    @Override
+    public void discard(long offset, long bytes) throws BlockIoException {
+        child.discard(start + offset, bytes);
+    }
+
+    @Override
+    public void writeZeroes(long offset, long bytes, int flags) throws BlockIoException {
+        child.writeZeroes(start + offset, bytes, flags);
+    }
+
+    @Override
+    public Extent extentAt(long offset, long bytes) throws BlockIoException {
+        Extent there = child.extentAt(start + offset, bytes);
+        if (start == 0) {
+            return there;
+        }
+        Seen last = seen;
+        if (last.child != there) {
+            last = new Seen(there, shifted(there));
+            seen = last;
+        }
+        return last.here;
+    }
+
+    private Extent shifted(Extent there) {
+        long from = Math.max(0, there.offset() - start);
+        long to = there.end() - start;
+        return new Extent(from, to - from, there.data(), there.zero(), there.depth());
+    }
+
+    @Override
+    public Optional<HostExtent> hostExtent(long offset, long bytes) {
+        return child.hostExtent(start + offset, bytes);
+    }
+
+    @Override
+    public Optional<DirectAccess> directAccess(boolean write) {
+        return isWhole() ? child.directAccess(write) : Optional.empty();
+    }
+
+    @Override
+    public Optional<BlockQueue> openQueue(int depth) {
+        BlockQueue queue = child.openQueue(depth);
+        return Optional.of(start == 0 ? queue : new ShiftedQueue(queue, start));
+    }
+
+    @Override
+    public void resize(long bytes) throws BlockIoException {
+        if (size.isPresent()) {
+            throw new BlockIoException(Errno.ENOTSUP, "Cannot resize fixed-size raw disks");
+        }
+        if (bytes > Long.MAX_VALUE - start) {
+            throw new BlockIoException(Errno.EINVAL, "Disk size too large for the chosen offset");
+        }
+        child.resize(start + bytes);
+    }
+
+    @Override
+    public String filename() {
+        return child.filename();
+    }
+
+    @Override
+    public Optional<Long> allocatedSize() {
+        return child.allocatedSize();
+    }
+
+    @Override
+    public Map<String, Object> details() {
+        Map<String, Object> details = new LinkedHashMap<>();
+        if (start != 0) {
+            details.put("offset", start);
+        }
+        if (size.isPresent()) {
+            details.put("size", size.getAsLong());
+        }
+        return details;
+    }
+
+    @Override
+    public void close() {
+        // the child is core's
+    }
+}
