@@ -9,8 +9,9 @@ import java.util.Optional;
  *
  * <p>All offsets and lengths are bytes. Callers keep every request inside {@code [0, length())} and
  * aligned to {@link BlockLimits#requestAlignment()}; core does so for the users of a {@link
- * BlockNode}, so an implementation may assume it. Buffers belong to the caller and are not touched
- * after a call has returned.
+ * BlockNode}, so an implementation may assume it. One exception: if the length is no multiple of
+ * the alignment, a read may reach to the end of the last block; what lies behind the end reads as
+ * zeroes or anything. Buffers belong to the caller and are not touched after a call has returned.
  *
  * <p>Every method may be called from any number of threads at once. Overlapping concurrent requests
  * have no order among them, as on any disk. Unless it is said otherwise a call may block.

@@ -64,6 +64,7 @@ public interface BlockNode extends BlockIo, AutoCloseable {
      * Opens a queue for requests that would block. The queue belongs to one serving thread.
      *
      * @param depth how many requests may be in flight at most, 1 to 4096
+     * @throws java.io.UncheckedIOException if the host has no descriptors left
      */
     BlockQueue openQueue(int depth);
 

@@ -212,17 +212,25 @@ public final class BlockGraph {
                                     options.options(),
                                     generic.flags(),
                                     Map.<String, BlockNode>copyOf(children)));
-            Node node =
-                    new Node(
-                            name,
-                            options.driver(),
-                            driver,
-                            generic,
-                            image,
-                            children,
-                            resizing,
-                            logger);
-            children.values().forEach(child -> child.parent = node);
+            Node node;
+            try {
+                node =
+                        new Node(
+                                name,
+                                options.driver(),
+                                driver,
+                                generic,
+                                image,
+                                children,
+                                resizing,
+                                logger);
+            } catch (RuntimeException | Error e) {
+                image.close();
+                throw e;
+            }
+            for (NodeHandle child : children.values()) {
+                child.parent = node;
+            }
             nodes.put(name, node);
             return node;
         } catch (RuntimeException | Error e) {

@@ -163,7 +163,7 @@ final class NodeHandle implements BlockNode {
         if (node.straight(offset, into.byteCount()) && node.aligned(into)) {
             image.read(offset, into);
         } else {
-            node.slowPath().read(offset, into);
+            node.slowPath().read(offset, into, role != null);
         }
     }
 
@@ -296,11 +296,12 @@ final class NodeHandle implements BlockNode {
         }
         try {
             WorkerQueue workers = new WorkerQueue(this, node.workers(), depth);
-            Optional<BlockQueue> own;
+            Optional<BlockQueue> own = Optional.empty();
             try {
                 own = image.openQueue(depth);
                 return own.isPresent() ? new HandleQueue(this, own.get(), workers, depth) : workers;
             } catch (IOException | RuntimeException e) {
+                own.ifPresent(BlockQueue::close);
                 workers.close();
                 throw e;
             }

@@ -64,8 +64,17 @@ final class SlowPath {
 
     // --- Reading -----------------------------------------------------------------------------
 
-    void read(long offset, IoVector into) throws BlockIoException {
-        node.check(offset, into.byteCount());
+    /**
+     * Reads.
+     *
+     * @param wholeBlocks whether the last block may be read to its end: the reader is an image with
+     *     the same alignment, which knows no better
+     */
+    void read(long offset, IoVector into, boolean wholeBlocks) throws BlockIoException {
+        long end = offset + into.byteCount();
+        if (!wholeBlocks || offset < 0 || end <= node.length() || end > up(node.length())) {
+            node.check(offset, into.byteCount());
+        }
         if (into.byteCount() == 0) {
             return;
         }

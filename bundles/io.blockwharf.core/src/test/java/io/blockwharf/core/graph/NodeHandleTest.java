@@ -453,6 +453,22 @@ class NodeHandleTest {
     }
 
     @Test
+    void imageMayReadTheLastBlockOfItsChildWhole() throws BlockIoException {
+        FakeImage file = FakeImage.aligned(5 * 512, 4096);
+        file.memory().asSlice(0, 4096).fill((byte) 4);
+        open(file, options("file"));
+        driver.maker = _ -> FakeImage.aligned(5 * 512, 4096);
+        graph.add(readOnly(over("top", "file")));
+        BlockNode child = driver.specs.get("top").child("file");
+        child.read(0, filled(4096, 1));
+        assertEquals(4, memory.get(ValueLayout.JAVA_BYTE, 5 * 512 - 1));
+        assertEquals(0, memory.get(ValueLayout.JAVA_BYTE, 5 * 512));
+        assertEquals(Errno.EINVAL, errno(() -> child.read(0, buffer(4097))));
+        assertEquals(Errno.EINVAL, errno(() -> child.read(8192, buffer(512))));
+        assertEquals(Errno.EINVAL, errno(() -> child.read(-4096, buffer(4096))));
+    }
+
+    @Test
     void writeIntoTheLastBlockOfDirectImageMakesItWhole() throws BlockIoException {
         FakeImage image = FakeImage.aligned(5 * 512, 4096);
         BlockNode node = open(image);
