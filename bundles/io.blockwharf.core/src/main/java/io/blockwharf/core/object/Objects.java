@@ -127,7 +127,10 @@ public final class Objects implements ObjectStore {
      */
     void add(ObjectOptions options) {
         if (!IDENTIFIER.matcher(options.id()).matches()) {
-            throw QmpException.generic("Parameter 'id' expects an identifier");
+            throw QmpException.generic("Parameter 'id' expects an identifier")
+                    .withHint(
+                            "Identifiers consist of letters, digits, '-', '.', '_', starting with"
+                                    + " a letter.");
         }
         Whiteboard.Offer<ObjectType<?>> offer =
                 types.find(options.qomType()).orElseThrow(() -> noSuchType(options));

@@ -4,13 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 
 import io.blockwharf.api.block.BlockdevOptions;
 import io.blockwharf.api.block.BlockdevRef;
-import io.blockwharf.api.qmp.QmpDispatcher.Null;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.QmpException.ErrorClass;
 
@@ -159,7 +155,7 @@ class BinderTest {
             throws JsonProcessingException {
         Record bound = binder.bind(Samples.type(type), Samples.parse(json), false);
 
-        assertEquals(Samples.JSON.readTree(json), tree(bound));
+        assertEquals(Samples.JSON.readTree(json), Samples.tree(bound));
     }
 
     @ParameterizedTest(name = "{0} {1}: {2}")
@@ -258,7 +254,7 @@ class BinderTest {
             throws JsonProcessingException {
         Record bound = binder.bind(Samples.type(type), keyval(pairs), true);
 
-        assertEquals(Samples.JSON.readTree(json), tree(bound));
+        assertEquals(Samples.JSON.readTree(json), Samples.tree(bound));
     }
 
     @Test
@@ -309,27 +305,5 @@ class BinderTest {
             map.put(path[path.length - 1], keyAndValue[1]);
         }
         return root;
-    }
-
-    private static JsonNode tree(Object record) throws JsonProcessingException {
-        return Samples.JSON.readTree(Samples.JSON.writeValueAsString(nulls(Json.of(record))));
-    }
-
-    private static JsonNode nulls(Object value) {
-        JsonNodeFactory nodes = JsonNodeFactory.instance;
-        return switch (value) {
-            case Null.NULL -> nodes.nullNode();
-            case Map<?, ?> map -> {
-                ObjectNode object = nodes.objectNode();
-                map.forEach((name, member) -> object.set(name.toString(), nulls(member)));
-                yield object;
-            }
-            case List<?> list -> {
-                var array = nodes.arrayNode();
-                list.forEach(element -> array.add(nulls(element)));
-                yield array;
-            }
-            default -> Samples.JSON.valueToTree(value);
-        };
     }
 }

@@ -1,8 +1,11 @@
 package io.blockwharf.core.qapi;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 
 import io.blockwharf.api.block.BlockdevOptions;
 import io.blockwharf.api.block.BlockdevRef;
@@ -147,6 +150,29 @@ final class Samples {
     @SuppressWarnings("unchecked")
     static Map<String, Object> parse(String json) throws JsonProcessingException {
         return (Map<String, Object>) fromJackson(JSON.readValue(json, Map.class));
+    }
+
+    /** What goes over the wire for a value. */
+    static JsonNode tree(Object value) throws JsonProcessingException {
+        // Through text: JSON does not tell an int from a long.
+        return JSON.readTree(JSON.writeValueAsString(toJackson(Json.of(value))));
+    }
+
+    private static JsonNode toJackson(Object value) {
+        return switch (value) {
+            case Null.NULL -> JSON.getNodeFactory().nullNode();
+            case Map<?, ?> map -> {
+                ObjectNode object = JSON.createObjectNode();
+                map.forEach((name, member) -> object.set(name.toString(), toJackson(member)));
+                yield object;
+            }
+            case List<?> list -> {
+                ArrayNode array = JSON.createArrayNode();
+                list.forEach(element -> array.add(toJackson(element)));
+                yield array;
+            }
+            default -> JSON.valueToTree(value);
+        };
     }
 
     /** Jackson has null where we have {@link Null}. */
