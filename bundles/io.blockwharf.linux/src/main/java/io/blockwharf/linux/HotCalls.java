@@ -5,67 +5,55 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 
 /**
  * The system calls that are made once per request, bound with the JDK's foreign function API, which
- * costs two thirds of a JNA call (README.md). Addresses are {@code long}. As in the kernel, a
- * result below zero is a negated error number. A call that a signal interrupted is made again.
- * Nothing is allocated.
+ * costs two thirds of a JNA call (README.md). As in the kernel, a result below zero is a negated
+ * error number. A call that a signal interrupted is made again. Nothing is allocated.
+ *
+ * <p>All are bound with one shape, six {@code long}s in and one out, as the kernel itself sees
+ * them: the linker makes code per shape, which takes tens of milliseconds of a start. A function
+ * that takes fewer or narrower arguments ignores the rest of the registers (System V and AAPCS64
+ * calling conventions); of a narrower result the upper half is not defined and has to be cut off.
  */
 @SuppressWarnings("restricted")
 final class HotCalls {
     private static final Linker LINKER = Linker.nativeLinker();
+    private static final FunctionDescriptor SHAPE =
+            FunctionDescriptor.of(
+                    JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
 
-    private static final MethodHandle READ = bind("read", JAVA_INT, JAVA_LONG, JAVA_LONG);
-    private static final MethodHandle WRITE = bind("write", JAVA_INT, JAVA_LONG, JAVA_LONG);
-    private static final MethodHandle WRITEV = bind("writev", JAVA_INT, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle PREAD =
-            bind("pread", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG);
-    private static final MethodHandle PWRITE =
-            bind("pwrite", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG);
-    private static final MethodHandle PREADV2 =
-            bind("preadv2", JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle PWRITEV2 =
-            bind("pwritev2", JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle LSEEK = bind("lseek", JAVA_INT, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle RECV = bind("recv", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle SEND = bind("send", JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle RECVMSG = bind("recvmsg", JAVA_INT, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle SENDMSG = bind("sendmsg", JAVA_INT, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle SENDFILE =
-            bind("sendfile", JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG);
-    private static final MethodHandle POLL = bindInt("poll", JAVA_LONG, JAVA_LONG, JAVA_INT);
-    private static final MethodHandle EPOLL_WAIT =
-            bindInt("epoll_wait", JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT);
-    private static final MethodHandle SYSCALL =
-            LINKER.downcallHandle(
-                    LINKER.defaultLookup().findOrThrow("syscall"),
-                    FunctionDescriptor.of(
-                            JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
-                            JAVA_LONG, JAVA_LONG),
-                    Linker.Option.firstVariadicArg(1),
-                    Linker.Option.captureCallState("errno"));
+    private static final MethodHandle READ = bind("read");
+    private static final MethodHandle WRITE = bind("write");
+    private static final MethodHandle WRITEV = bind("writev");
+    private static final MethodHandle PREAD = bind("pread");
+    private static final MethodHandle PWRITE = bind("pwrite");
+    private static final MethodHandle PREADV2 = bind("preadv2");
+    private static final MethodHandle PWRITEV2 = bind("pwritev2");
+    private static final MethodHandle LSEEK = bind("lseek");
+    private static final MethodHandle RECV = bind("recv");
+    private static final MethodHandle SEND = bind("send");
+    private static final MethodHandle RECVMSG = bind("recvmsg");
+    private static final MethodHandle SENDMSG = bind("sendmsg");
+    private static final MethodHandle SENDFILE = bind("sendfile");
+    private static final MethodHandle POLL = bind("poll");
+    private static final MethodHandle EPOLL_WAIT = bind("epoll_wait");
+    private static final MethodHandle IO_URING_ENTER = bind("syscall");
 
-    /** io_uring_enter(2); the number is the same on every architecture. */
+    /**
+     * io_uring_enter(2); the number is the same on every architecture. Its sixth argument, the size
+     * of a signal mask, is left to chance: no mask is given.
+     */
     private static final long SYS_IO_URING_ENTER = 426;
 
     private HotCalls() {}
 
-    private static MethodHandle bind(String name, MemoryLayout... arguments) {
-        return bind(name, FunctionDescriptor.of(JAVA_LONG, arguments));
-    }
-
-    private static MethodHandle bindInt(String name, MemoryLayout... arguments) {
-        return bind(name, FunctionDescriptor.of(JAVA_INT, arguments));
-    }
-
-    private static MethodHandle bind(String name, FunctionDescriptor function) {
+    private static MethodHandle bind(String name) {
         return LINKER.downcallHandle(
                 LINKER.defaultLookup().findOrThrow(name),
-                function,
+                SHAPE,
                 Linker.Option.captureCallState("errno"));
     }
 
@@ -82,7 +70,7 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) READ.invokeExact(state, fd, address, length);
+                n = (long) READ.invokeExact(state, (long) fd, address, length, 0L, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -95,7 +83,7 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) WRITE.invokeExact(state, fd, address, length);
+                n = (long) WRITE.invokeExact(state, (long) fd, address, length, 0L, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -108,7 +96,7 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) WRITEV.invokeExact(state, fd, iovecs, count);
+                n = (long) WRITEV.invokeExact(state, (long) fd, iovecs, (long) count, 0L, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -121,7 +109,7 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) PREAD.invokeExact(state, fd, address, length, position);
+                n = (long) PREAD.invokeExact(state, (long) fd, address, length, position, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -134,7 +122,7 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) PWRITE.invokeExact(state, fd, address, length, position);
+                n = (long) PWRITE.invokeExact(state, (long) fd, address, length, position, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -147,7 +135,16 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) PREADV2.invokeExact(state, fd, iovecs, count, position, flags);
+                n =
+                        (long)
+                                PREADV2.invokeExact(
+                                        state,
+                                        (long) fd,
+                                        iovecs,
+                                        (long) count,
+                                        position,
+                                        (long) flags,
+                                        0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -160,7 +157,16 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) PWRITEV2.invokeExact(state, fd, iovecs, count, position, flags);
+                n =
+                        (long)
+                                PWRITEV2.invokeExact(
+                                        state,
+                                        (long) fd,
+                                        iovecs,
+                                        (long) count,
+                                        position,
+                                        (long) flags,
+                                        0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -173,7 +179,7 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) LSEEK.invokeExact(state, fd, position, whence);
+                n = (long) LSEEK.invokeExact(state, (long) fd, position, (long) whence, 0L, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -186,7 +192,10 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) RECV.invokeExact(state, fd, address, length, flags);
+                n =
+                        (long)
+                                RECV.invokeExact(
+                                        state, (long) fd, address, length, (long) flags, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -199,7 +208,10 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) SEND.invokeExact(state, fd, address, length, flags);
+                n =
+                        (long)
+                                SEND.invokeExact(
+                                        state, (long) fd, address, length, (long) flags, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -212,7 +224,7 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) RECVMSG.invokeExact(state, fd, message, flags);
+                n = (long) RECVMSG.invokeExact(state, (long) fd, message, (long) flags, 0L, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -225,7 +237,7 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) SENDMSG.invokeExact(state, fd, message, flags);
+                n = (long) SENDMSG.invokeExact(state, (long) fd, message, (long) flags, 0L, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -238,7 +250,10 @@ final class HotCalls {
         try {
             long n;
             do {
-                n = (long) SENDFILE.invokeExact(state, out, in, position, length);
+                n =
+                        (long)
+                                SENDFILE.invokeExact(
+                                        state, (long) out, (long) in, position, length, 0L, 0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -251,7 +266,17 @@ final class HotCalls {
         try {
             int n;
             do {
-                n = (int) POLL.invokeExact(state, entries, count, timeoutMillis);
+                n =
+                        (int)
+                                (long)
+                                        POLL.invokeExact(
+                                                state,
+                                                entries,
+                                                count,
+                                                (long) timeoutMillis,
+                                                0L,
+                                                0L,
+                                                0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -264,7 +289,17 @@ final class HotCalls {
         try {
             int n;
             do {
-                n = (int) EPOLL_WAIT.invokeExact(state, fd, events, capacity, timeoutMillis);
+                n =
+                        (int)
+                                (long)
+                                        EPOLL_WAIT.invokeExact(
+                                                state,
+                                                (long) fd,
+                                                events,
+                                                (long) capacity,
+                                                (long) timeoutMillis,
+                                                0L,
+                                                0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;
         } catch (Throwable thrown) {
@@ -272,21 +307,20 @@ final class HotCalls {
         }
     }
 
-    static long ioUringEnter(long ring, long submit, long wait, long flags) {
+    static long ioUringEnter(int ring, int submit, int wait, int flags) {
         MemorySegment state = Scratch.ofThread().errno;
         try {
             long n;
             do {
                 n =
                         (long)
-                                SYSCALL.invokeExact(
+                                IO_URING_ENTER.invokeExact(
                                         state,
                                         SYS_IO_URING_ENTER,
-                                        ring,
-                                        submit,
-                                        wait,
-                                        flags,
-                                        0L,
+                                        (long) ring,
+                                        (long) submit,
+                                        (long) wait,
+                                        (long) flags,
                                         0L);
             } while (n < 0 && errno(state) == Errnos.EINTR);
             return n < 0 ? -errno(state) : n;

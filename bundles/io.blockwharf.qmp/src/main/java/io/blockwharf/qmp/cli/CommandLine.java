@@ -81,7 +81,8 @@ public final class CommandLine implements Function<List<String>, Optional<String
                     try {
                         execute(option);
                     } catch (QmpException e) {
-                        throw new UsageException(option.spelling() + ": " + e.getMessage());
+                        String hint = e.hint().isEmpty() ? "" : "\n" + e.hint();
+                        throw new UsageException(option.spelling() + ": " + e.getMessage() + hint);
                     }
                 }
                 i = option.next();
