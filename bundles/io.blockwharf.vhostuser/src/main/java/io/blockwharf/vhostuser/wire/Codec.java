@@ -220,11 +220,13 @@ public final class Codec {
 
     /** The reply to GET_INFLIGHT_FD; a descriptor goes with it. */
     public static ByteBuffer replyInFlight(Header to, long size, int queues, int queueSize) {
-        return message(to.number(), FLAG_REPLY, 20)
+        // 20 bytes in the specification, but front ends expect the C structure with its padding.
+        return message(to.number(), FLAG_REPLY, 24)
                 .putLong(size)
                 .putLong(0)
                 .putShort((short) queues)
                 .putShort((short) queueSize)
+                .putInt(0)
                 .flip();
     }
 
