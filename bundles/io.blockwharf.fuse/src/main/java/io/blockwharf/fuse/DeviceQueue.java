@@ -26,7 +26,7 @@ import java.util.concurrent.Executor;
  * the disk: one system call for a request and one for its answer, and the kernel wakes one thread
  * per request. Or it is an I/O thread's ({@link #attach}). Nothing is allocated per request.
  */
-final class DeviceQueue implements Slot.Later {
+final class DeviceQueue implements Queue, Slot.Later {
     /** Requests under way at once. */
     private static final int DEPTH = 64;
 
@@ -101,13 +101,14 @@ final class DeviceQueue implements Slot.Later {
         this.ended = ended;
     }
 
-    /** Whether a request is being worked on. Any thread. */
-    boolean busy() {
+    @Override
+    public boolean busy() {
         return busy > 0;
     }
 
-    /** Asks a thread with a wake descriptor to end; the caller makes that readable. Any thread. */
-    void stop() {
+    /** The caller makes the wake descriptor readable. */
+    @Override
+    public void stop() {
         stop = true;
     }
 

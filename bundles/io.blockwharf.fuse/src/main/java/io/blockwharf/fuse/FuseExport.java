@@ -8,10 +8,10 @@ import io.blockwharf.api.export.ExportSpec;
 import io.blockwharf.api.export.IoThread;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.fuse.wire.Init;
-import io.blockwharf.linux.CharDevice;
 import io.blockwharf.linux.Credentials;
 import io.blockwharf.linux.EventFd;
 import io.blockwharf.linux.HostFile;
+import io.blockwharf.linux.IoUring;
 import io.blockwharf.linux.LinuxException;
 
 import java.lang.System.Logger.Level;
@@ -28,6 +28,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.stream.Stream;
 
 /**
  * A mounted export, from the mount to the unmount.
@@ -53,12 +54,15 @@ final class FuseExport implements BlockExport {
     private final Passthrough passthrough;
     private final EventFd wake;
     private final boolean writable;
-    private final List<DeviceQueue> queues = new ArrayList<>();
+    private final List<DeviceQueue> deviceQueues = new ArrayList<>();
+    private final List<RingQueue> ringQueues = new ArrayList<>();
+    private final int rings;
     private final CountDownLatch running;
     private final ExecutorService slowly;
     private final AtomicBoolean shuttingDown = new AtomicBoolean();
     private final CompletableFuture<Void> closed = new CompletableFuture<>();
     private final Thread atExit;
+    private volatile boolean disconnected;
 
     private FuseExport(
             ExportSpec<BlockExportOptionsFuse> spec,
@@ -85,9 +89,8 @@ final class FuseExport implements BlockExport {
                         self.gid(),
                         FuseMount.MAX_TRANSFER,
                         passthrough);
-        running =
-                new CountDownLatch(
-                        spec.ioThreads().isEmpty() ? settings.threads() : spec.ioThreads().size());
+        rings = ringsFor(mount);
+        running = new CountDownLatch(deviceQueuesFor(spec, settings) + rings);
         slowly =
                 Executors.newSingleThreadExecutor(
                         Thread.ofPlatform().daemon().name("fuse-" + id + "-slow").factory());
@@ -101,24 +104,55 @@ final class FuseExport implements BlockExport {
      */
     static FuseExport start(
             ExportSpec<BlockExportOptionsFuse> spec, String target, FuseSettings settings) {
+        boolean ring =
+                settings.ring()
+                        && spec.ioThreads().isEmpty()
+                        && Processors.possible() > 0
+                        && IoUring.available();
+        try {
+            return start(spec, target, settings, ring);
+        } catch (LinuxException e) {
+            if (!ring) {
+                throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
+            }
+        }
+        try {
+            return start(spec, target, settings, false);
+        } catch (LinuxException e) {
+            throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
+        }
+    }
+
+    private static FuseExport start(
+            ExportSpec<BlockExportOptionsFuse> spec,
+            String target,
+            FuseSettings settings,
+            boolean ring)
+            throws LinuxException {
         FuseMount mount =
                 FuseMount.mount(
                         target,
                         spec.writable(),
                         spec.options().allowOther().orElse(FuseExportAllowOther.AUTO),
-                        settings.passthrough() ? Init.PASSTHROUGH : 0);
+                        (settings.passthrough() ? Init.PASSTHROUGH : 0)
+                                | (ring ? Init.OVER_IO_URING : 0));
         EventFd wake = null;
+        FuseExport export = null;
         try {
             wake = EventFd.open();
-            FuseExport export = new FuseExport(spec, mount, wake, settings);
+            export = new FuseExport(spec, mount, wake, settings);
+            export.prepare(deviceQueuesFor(spec, settings));
             export.serve(spec.ioThreads());
             return export;
         } catch (LinuxException e) {
+            if (export != null) {
+                export.ringQueues.forEach(RingQueue::discard);
+            }
             mount.close();
             if (wake != null) {
                 wake.close();
             }
-            throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
+            throw e;
         }
     }
 
@@ -140,30 +174,60 @@ final class FuseExport implements BlockExport {
         return mount.agreement().has(Init.PASSTHROUGH) ? "" : "not offered by the kernel";
     }
 
-    private void serve(List<IoThread> ioThreads) throws LinuxException {
-        int count = (int) running.getCount();
+    private static int deviceQueuesFor(
+            ExportSpec<BlockExportOptionsFuse> spec, FuseSettings settings) {
+        return spec.ioThreads().isEmpty() ? settings.threads() : spec.ioThreads().size();
+    }
+
+    /** One per processor that there may ever be, or the kernel does not begin; or none. */
+    private static int ringsFor(FuseMount mount) {
+        return mount.agreement().has(Init.OVER_IO_URING) ? Processors.possible() : 0;
+    }
+
+    /** Takes all that may not be had, before anything runs. */
+    private void prepare(int count) throws LinuxException {
+        boolean wakeable = !mount.privileged();
         for (int i = 0; i < count; i++) {
-            CharDevice device = i == 0 ? mount.device() : mount.cloneDevice();
-            boolean wakeable = !mount.privileged() && ioThreads.isEmpty();
-            queues.add(
+            deviceQueues.add(
                     new DeviceQueue(
-                            device,
+                            i == 0 ? mount.device() : mount.cloneDevice(),
                             file,
                             node,
                             FuseMount.MAX_TRANSFER,
                             wakeable ? wake.fd() : -1,
-                            this::queueEnded));
+                            this::deviceQueueEnded));
         }
-        for (int i = 0; i < count; i++) {
-            DeviceQueue queue = queues.get(i);
+        for (int i = 0; i < rings; i++) {
+            ringQueues.add(
+                    new RingQueue(
+                            mount.device(),
+                            i,
+                            file,
+                            node,
+                            FuseMount.MAX_TRANSFER,
+                            this::ringQueueEnded));
+        }
+    }
+
+    private void serve(List<IoThread> ioThreads) throws LinuxException {
+        for (int i = 0; i < deviceQueues.size(); i++) {
+            DeviceQueue queue = deviceQueues.get(i);
             if (ioThreads.isEmpty()) {
                 Thread.ofPlatform().daemon().name("fuse-" + id + "-" + i).start(queue::run);
             } else {
                 queue.attach(ioThreads.get(i), slowly);
             }
         }
+        for (int i = 0; i < rings; i++) {
+            RingQueue queue = ringQueues.get(i);
+            Thread.ofPlatform().daemon().name("fuse-" + id + "-ring-" + i).start(queue::run);
+        }
         node.onResize(this::resized);
         Runtime.getRuntime().addShutdownHook(atExit);
+    }
+
+    private Stream<Queue> queues() {
+        return Stream.concat(deviceQueues.stream(), ringQueues.stream());
     }
 
     private void resized() {
@@ -172,9 +236,16 @@ final class FuseExport implements BlockExport {
         }
     }
 
-    private void queueEnded() {
+    /** It was unmounted by somebody else, or this is the shutdown. */
+    private void deviceQueueEnded() {
+        disconnected = true;
         running.countDown();
-        requestShutdown(); // It was unmounted by somebody else, or this is the shutdown.
+        requestShutdown();
+    }
+
+    /** As that, or the kernel has refused it. */
+    private void ringQueueEnded() {
+        running.countDown();
     }
 
     @Override
@@ -198,12 +269,21 @@ final class FuseExport implements BlockExport {
     public Map<String, Object> details() {
         Map<String, Object> details = new TreeMap<>();
         details.put("mountpoint", mount.target());
-        details.put("path", passthrough.active() ? "passthrough" : "device");
+        details.put("path", path());
         details.put("passthrough", passthrough.state());
-        details.put("queues", queues.size());
+        details.put("queues", deviceQueues.size() + ringQueues.size());
         details.put("open-files", file.opens());
         details.put("allow-other", mount.allowOther());
         return details;
+    }
+
+    private String path() {
+        if (passthrough.active()) {
+            return "passthrough";
+        }
+        boolean overRings =
+                !ringQueues.isEmpty() && ringQueues.stream().noneMatch(RingQueue::refused);
+        return overRings ? "io_uring" : "device";
     }
 
     /** The last resort if the daemon ends without its registry of exports. */
@@ -218,7 +298,7 @@ final class FuseExport implements BlockExport {
 
     private void shutDown() {
         try {
-            boolean connected = running.getCount() == queues.size();
+            boolean connected = !disconnected;
             if (connected && writable && file.opens() > 0) {
                 writeMappings();
             }
@@ -228,7 +308,7 @@ final class FuseExport implements BlockExport {
                 revokePassthrough();
             }
             mount.abort();
-            queues.forEach(DeviceQueue::stop);
+            queues().forEach(Queue::stop);
             wake.signal();
             running.await();
             mount.close();
@@ -305,7 +385,7 @@ final class FuseExport implements BlockExport {
 
     private void drain() throws InterruptedException {
         long deadline = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(DRAIN_MILLIS);
-        while (queues.stream().anyMatch(DeviceQueue::busy) && System.nanoTime() < deadline) {
+        while (queues().anyMatch(Queue::busy) && System.nanoTime() < deadline) {
             Thread.sleep(1);
         }
     }

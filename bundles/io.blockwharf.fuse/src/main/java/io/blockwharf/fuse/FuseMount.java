@@ -121,8 +121,7 @@ final class FuseMount implements AutoCloseable {
             String target, boolean writable, boolean allowOther, long wanted) {
         Mounted mounted = mount(target, writable, allowOther);
         try {
-            return new FuseMount(
-                    mounted, fileSystemAt(target), allowOther, agree(mounted.device, wanted));
+            return new FuseMount(mounted, fileSystemAt(target), allowOther, agree(mounted, wanted));
         } catch (IOException e) {
             mounted.close();
             throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
@@ -187,7 +186,10 @@ final class FuseMount implements AutoCloseable {
     }
 
     /** Answers the kernel's INIT, which is the first request. */
-    private static Init.Agreement agree(CharDevice device, long wanted) throws IOException {
+    private static Init.Agreement agree(Mounted mounted, long wanted) throws IOException {
+        CharDevice device = mounted.device;
+        // Threads that wait in a ring end only when the connection is aborted.
+        long possible = mounted.privileged ? wanted : wanted & ~Init.OVER_IO_URING;
         Poll poll = new Poll(1);
         poll.set(0, device.fd(), Poll.IN);
         if (poll.await(INIT_PATIENCE_MILLIS) == 0) {
@@ -206,7 +208,7 @@ final class FuseMount implements AutoCloseable {
                         "the kernel's FUSE protocol %d.%d is too old"
                                 .formatted(offer.major(), offer.minor()));
             }
-            Init.Agreement agreement = offer.accept(MAX_TRANSFER, wanted);
+            Init.Agreement agreement = offer.accept(MAX_TRANSFER, possible);
             MemorySegment reply = arena.allocate(Reply.HEADER_BYTES + Reply.MAX_BODY_BYTES, 8);
             int body = Reply.init(reply, Reply.HEADER_BYTES, agreement);
             Reply.header(reply, 0, body, 0, request.unique());

@@ -7,8 +7,9 @@ import java.util.function.Function;
  *
  * @param threads serving threads of an export without I/O threads, 1 to 64
  * @param passthrough whether the kernel may work on the image itself
+ * @param ring whether requests may come over io_uring, where the kernel has that switched on
  */
-record FuseSettings(int threads, boolean passthrough) {
+record FuseSettings(int threads, boolean passthrough, boolean ring) {
     private static final int MAX_THREADS = 64;
 
     FuseSettings {
@@ -17,13 +18,17 @@ record FuseSettings(int threads, boolean passthrough) {
         }
     }
 
-    /** From properties: {@code threads}, {@code passthrough}. */
+    /** From properties: {@code threads}, {@code passthrough}, {@code ring}. */
     static FuseSettings of(Function<String, Object> properties) {
         Object threads = properties.apply("threads");
-        Object passthrough = properties.apply("passthrough");
         int usual = Math.clamp(Runtime.getRuntime().availableProcessors(), 2, 4);
         return new FuseSettings(
                 threads == null ? usual : Integer.parseInt(threads.toString()),
-                passthrough == null || Boolean.parseBoolean(passthrough.toString()));
+                isOn(properties.apply("passthrough"), true),
+                isOn(properties.apply("ring"), false));
+    }
+
+    private static boolean isOn(Object property, boolean usual) {
+        return property == null ? usual : Boolean.parseBoolean(property.toString());
     }
 }

@@ -16,7 +16,9 @@ import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.Mount;
 
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -70,7 +72,29 @@ final class FuseExportTest {
     enum Serving {
         OWN_THREADS,
         IO_THREAD,
-        TWO_IO_THREADS
+        TWO_IO_THREADS,
+        /** Over io_uring, if this kernel has that. */
+        RINGS
+    }
+
+    /** The switch of the kernel's module; it counts for file systems mounted afterwards. */
+    private static final Path RINGS_ENABLED = Path.of("/sys/module/fuse/parameters/enable_uring");
+
+    private static String ringsWereEnabled = "";
+
+    @BeforeAll
+    static void enableRings() throws IOException {
+        if (Files.exists(RINGS_ENABLED)) {
+            ringsWereEnabled = Files.readString(RINGS_ENABLED);
+            Files.writeString(RINGS_ENABLED, "Y");
+        }
+    }
+
+    @AfterAll
+    static void restoreRings() throws IOException {
+        if (!ringsWereEnabled.isEmpty()) {
+            Files.writeString(RINGS_ENABLED, ringsWereEnabled);
+        }
     }
 
     @BeforeEach
@@ -122,7 +146,7 @@ final class FuseExportTest {
         List<IoThread> threads = new ArrayList<>();
         int count =
                 switch (serving) {
-                    case OWN_THREADS -> 0;
+                    case OWN_THREADS, RINGS -> 0;
                     case IO_THREAD -> 1;
                     case TWO_IO_THREADS -> 2;
                 };
@@ -145,7 +169,7 @@ final class FuseExportTest {
                 FuseExport.start(
                         spec,
                         FuseMount.locate(mountpoint.toString()),
-                        new FuseSettings(2, passthrough));
+                        new FuseSettings(2, passthrough, serving == Serving.RINGS));
     }
 
     private FileChannel open(OpenOption... options) throws IOException {
@@ -163,6 +187,18 @@ final class FuseExportTest {
         byte[] bytes = new byte[length];
         Arrays.fill(bytes, (byte) 0x5a);
         return bytes;
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void detailsTellThePath(Serving serving) throws Exception {
+        start(true, false, serving);
+        boolean rings = serving == Serving.RINGS && !ringsWereEnabled.isEmpty();
+        try (FileChannel _ = open(StandardOpenOption.READ)) {
+            assertEquals(rings ? "io_uring" : "device", export.details().get("path"));
+            assertEquals(1, export.details().get("open-files"));
+            assertEquals(mountpoint.toString(), export.details().get("mountpoint"));
+        }
     }
 
     // What the file does

@@ -89,9 +89,8 @@ public final class Request {
         headAt = at;
         argument = headers;
         argumentAt = at + RingEntry.ARGUMENT;
-        long length = Integer.toUnsignedLong(u32(head, headAt));
-        Opcode asked = Opcode.of(u32(head, headAt + 4));
-        decode(length, asked.argumentBytes() + payloadBytes);
+        int argumentSize = Opcode.of(u32(head, headAt + 4)).argumentBytes();
+        decode(HEADER_BYTES + argumentSize + payloadBytes, argumentSize + payloadBytes);
     }
 
     private void decode(long length, long bodyBytes) {
@@ -99,7 +98,9 @@ public final class Request {
         argumentBytes = bodyBytes;
         dataBytes = bodyBytes - asked.argumentBytes();
         boolean whole = Integer.toUnsignedLong(u32(head, headAt)) == length && dataBytes >= 0;
-        opcode = whole && (asked != Opcode.WRITE || size() == dataBytes) ? asked : Opcode.INVALID;
+        boolean valid = whole && (asked != Opcode.WRITE || size() == dataBytes);
+        // Of what is unknown a ring entry does not tell the size.
+        opcode = valid || asked == Opcode.UNKNOWN ? asked : Opcode.INVALID;
     }
 
     /** The operation. */
