@@ -2,6 +2,7 @@ package io.blockwharf.nbd;
 
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.block.DirtyBitmap;
 import io.blockwharf.api.block.Extent;
 
 import java.util.ArrayList;
@@ -65,6 +66,34 @@ sealed interface MetaContext {
         }
     }
 
+    /** {@code qemu:dirty-bitmap:NAME}: what has been written. */
+    record Dirty(int id, DirtyBitmap bitmap) implements MetaContext {
+        /** The id of the first bitmap. */
+        static final int FIRST_ID = 2;
+
+        /** What stands in front of the bitmap's name. */
+        static final String PREFIX = "qemu:dirty-bitmap:";
+
+        private static final int DIRTY = 1;
+
+        @Override
+        public String name() {
+            return PREFIX + bitmap.name();
+        }
+
+        @Override
+        public Extent extentAt(BlockNode node, long offset, long length) {
+            long end = bitmap.runEnd(offset, offset + length);
+            boolean dirty = bitmap.isDirty(offset);
+            return new Extent(offset, end - offset, dirty, false, 1);
+        }
+
+        @Override
+        public int state(Extent extent) {
+            return extent.data() ? DIRTY : 0;
+        }
+    }
+
     /**
      * Those of {@code available} that the queries name, each once, in the order of {@code
      * available}.
@@ -84,7 +113,7 @@ sealed interface MetaContext {
                         list
                                 && (query.equals("base:")
                                         || query.equals("qemu:")
-                                        || query.equals("qemu:dirty-bitmap:"))
+                                        || query.equals(Dirty.PREFIX))
                                 && context.name().startsWith(query);
                 if (wildcard || query.equals(context.name())) {
                     found.add(context);

@@ -2,6 +2,7 @@ package io.blockwharf.nbd;
 
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.block.DirtyBitmap;
 import io.blockwharf.api.export.BlockExport;
 import io.blockwharf.api.export.IoThread;
 import io.blockwharf.nbd.wire.ReplyStyle;
@@ -158,7 +159,7 @@ final class NbdExport implements BlockExport {
             flush = written;
         }
         if (!flush) {
-            closed.complete(null);
+            complete();
             return;
         }
         Thread.ofPlatform()
@@ -171,9 +172,23 @@ final class NbdExport implements BlockExport {
                             } catch (BlockIoException e) {
                                 // There is no client left to tell; one that cared has flushed
                             } finally {
-                                closed.complete(null);
+                                complete();
                             }
                         });
+    }
+
+    private void complete() {
+        giveBack(contexts);
+        closed.complete(null);
+    }
+
+    /** Bitmaps of these contexts are not busy any more. */
+    static void giveBack(List<MetaContext> contexts) {
+        for (MetaContext context : contexts) {
+            if (context instanceof MetaContext.Dirty(int _, DirtyBitmap bitmap)) {
+                bitmap.close();
+            }
+        }
     }
 
     @Override

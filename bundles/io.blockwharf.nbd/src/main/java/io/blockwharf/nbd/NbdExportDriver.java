@@ -1,5 +1,6 @@
 package io.blockwharf.nbd;
 
+import io.blockwharf.api.block.DirtyBitmaps;
 import io.blockwharf.api.export.BlockExport;
 import io.blockwharf.api.export.BlockExportDriver;
 import io.blockwharf.api.export.ExportSpec;
@@ -24,11 +25,13 @@ public final class NbdExportDriver implements BlockExportDriver<NbdExportOptions
     static final String TYPE = "nbd";
 
     private final NbdServers servers;
+    private final DirtyBitmaps bitmaps;
 
-    /** Exports through that server. */
+    /** Exports through that server, and shows these bitmaps. */
     @Activate
-    public NbdExportDriver(@Reference NbdServers servers) {
+    public NbdExportDriver(@Reference NbdServers servers, @Reference DirtyBitmaps bitmaps) {
         this.servers = servers;
+        this.bitmaps = bitmaps;
     }
 
     @Override
@@ -48,7 +51,7 @@ public final class NbdExportDriver implements BlockExportDriver<NbdExportOptions
                         spec.node(),
                         spec.writable(),
                         spec.ioThreads().stream().findFirst(),
-                        contexts(options));
+                        contexts(spec));
         server.add(export);
         return export;
     }
@@ -67,20 +70,47 @@ public final class NbdExportDriver implements BlockExportDriver<NbdExportOptions
         return text.getBytes(StandardCharsets.UTF_8).length > OptionRequest.MAX_STRING_BYTES;
     }
 
-    private static List<MetaContext> contexts(NbdExportOptions options) {
+    private List<MetaContext> contexts(ExportSpec<NbdExportOptions> spec) {
         List<MetaContext> contexts = new ArrayList<>();
         contexts.add(new MetaContext.Allocation());
-        if (options.allocationDepth().orElse(false)) {
+        if (spec.options().allocationDepth().orElse(false)) {
             contexts.add(new MetaContext.AllocationDepth());
         }
-        for (NbdExportOptions.BitmapReference bitmap : options.bitmaps().orElse(List.of())) {
-            throw switch (bitmap) {
-                case NbdExportOptions.Local(String name) ->
-                        QmpException.generic("Bitmap '%s' is not found", name);
-                case NbdExportOptions.External(String _, String name) ->
-                        QmpException.generic("Dirty bitmap '%s' not found", name);
-            };
+        int id = MetaContext.Dirty.FIRST_ID;
+        try {
+            for (NbdExportOptions.BitmapReference each :
+                    spec.options().bitmaps().orElse(List.of())) {
+                contexts.add(new MetaContext.Dirty(id++, find(spec, each).use()));
+            }
+        } catch (QmpException e) {
+            NbdExport.giveBack(contexts);
+            throw e;
         }
         return contexts;
+    }
+
+    private DirtyBitmaps.Found find(
+            ExportSpec<NbdExportOptions> spec, NbdExportOptions.BitmapReference reference) {
+        return switch (reference) {
+            case NbdExportOptions.Local(String name) -> {
+                DirtyBitmaps.Found found =
+                        bitmaps.find(spec.node().name(), name, true)
+                                .orElseThrow(
+                                        () ->
+                                                QmpException.generic(
+                                                        "Bitmap '%s' is not found", name));
+                if (found.enabled() && !spec.writable() && !found.nodeReadOnly()) {
+                    throw QmpException.generic(
+                            "Enabled bitmap '%s' incompatible with readonly export", name);
+                }
+                yield found;
+            }
+            case NbdExportOptions.External(String node, String name) ->
+                    bitmaps.find(node, name, false)
+                            .orElseThrow(
+                                    () ->
+                                            QmpException.generic(
+                                                    "Dirty bitmap '%s' not found", name));
+        };
     }
 }

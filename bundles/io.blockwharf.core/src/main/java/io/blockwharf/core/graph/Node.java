@@ -13,6 +13,7 @@ import io.blockwharf.api.qmp.QmpException;
 import org.osgi.service.log.Logger;
 
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -37,6 +38,9 @@ public final class Node {
 
     /** Newest first. Changed under the control lock, read by whoever resizes. */
     final List<NodeHandle> users = new CopyOnWriteArrayList<>();
+
+    /** The dirty bitmaps by name, oldest first. Guarded by the control lock. */
+    final Map<String, Bitmap> bitmaps = new LinkedHashMap<>();
 
     /** Made by blockdev-add and not yet given up by blockdev-del. */
     boolean ownedByMonitor;
@@ -287,6 +291,12 @@ public final class Node {
             long before = length;
             measure();
             if (length != before) {
+                WriteObserver[] all = observers;
+                if (all != null) {
+                    for (WriteObserver observer : all) {
+                        observer.resized();
+                    }
+                }
                 for (NodeHandle user : users) {
                     user.resized();
                 }

@@ -3,6 +3,7 @@ package io.blockwharf.core.graph;
 import io.blockwharf.api.block.BlockdevOptions.DetectZeroes;
 import io.blockwharf.api.qmp.QmpCommand;
 import io.blockwharf.api.qmp.QmpName;
+import io.blockwharf.api.qmp.Unsigned;
 import io.blockwharf.api.qmp.WireName;
 
 import org.osgi.service.component.annotations.Activate;
@@ -42,6 +43,7 @@ public final class QueryNamedBlockNodes
      * @param image the image
      * @param cache how the host caches
      * @param writeThreshold 0: none
+     * @param dirtyBitmaps its dirty bitmaps, left out if there is none
      */
     public record BlockDeviceInfo(
             String file,
@@ -62,7 +64,26 @@ public final class QueryNamedBlockNodes
             @WireName("iops_wr") long iopsWr,
             ImageInfo image,
             BlockdevCacheInfo cache,
-            @WireName("write_threshold") long writeThreshold) {}
+            @WireName("write_threshold") long writeThreshold,
+            Optional<List<BlockDirtyInfo>> dirtyBitmaps) {}
+
+    /**
+     * QAPI {@code BlockDirtyInfo}.
+     *
+     * @param name the bitmap's name
+     * @param count dirty bytes
+     * @param granularity bytes that one bit stands for
+     * @param recording whether writes are recorded
+     * @param busy whether an export shows it to clients
+     * @param persistent never
+     */
+    public record BlockDirtyInfo(
+            Optional<String> name,
+            long count,
+            @Unsigned(32) long granularity,
+            boolean recording,
+            boolean busy,
+            boolean persistent) {}
 
     /**
      * QAPI {@code BlockdevChild}.
@@ -141,7 +162,22 @@ public final class QueryNamedBlockNodes
                 0,
                 image(node, flat),
                 new BlockdevCacheInfo(true, node.options.direct(), node.options.noFlush()),
-                0);
+                0,
+                Optional.of(bitmaps(node)).filter(all -> !all.isEmpty()));
+    }
+
+    private static List<BlockDirtyInfo> bitmaps(Node node) {
+        return node.bitmaps.values().stream()
+                .map(
+                        bitmap ->
+                                new BlockDirtyInfo(
+                                        Optional.of(bitmap.name()),
+                                        bitmap.count(),
+                                        bitmap.granularity(),
+                                        bitmap.enabled(),
+                                        bitmap.busy(),
+                                        false))
+                .toList();
     }
 
     private static ImageInfo image(Node node, boolean flat) {

@@ -7,4 +7,7 @@ interface WriteObserver {
      * to whoever made it. On the thread that finished it; must not block or allocate.
      */
     void changed(long offset, long length);
+
+    /** The node has another size. On the thread that changed it. */
+    default void resized() {}
 }

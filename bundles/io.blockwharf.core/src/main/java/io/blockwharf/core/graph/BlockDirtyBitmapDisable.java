@@ -1,0 +1,37 @@
+package io.blockwharf.core.graph;
+
+import io.blockwharf.api.qmp.Nothing;
+import io.blockwharf.api.qmp.QmpCommand;
+import io.blockwharf.api.qmp.QmpName;
+
+import org.osgi.service.component.annotations.Activate;
+import org.osgi.service.component.annotations.Component;
+import org.osgi.service.component.annotations.Reference;
+
+/** QMP {@code block-dirty-bitmap-disable}. */
+@Component(service = QmpCommand.class)
+@QmpName("block-dirty-bitmap-disable")
+public final class BlockDirtyBitmapDisable
+        implements QmpCommand<BlockDirtyBitmapDisable.Arguments, Nothing> {
+    /**
+     * QAPI {@code BlockDirtyBitmap}.
+     *
+     * @param node the node's name
+     * @param name the bitmap's
+     */
+    public record Arguments(String node, String name) {}
+
+    private final Bitmaps bitmaps;
+
+    /** Works on these. */
+    @Activate
+    public BlockDirtyBitmapDisable(@Reference Bitmaps bitmaps) {
+        this.bitmaps = bitmaps;
+    }
+
+    @Override
+    public Nothing execute(Arguments arguments) {
+        bitmaps.enable(arguments.node(), arguments.name(), false);
+        return Nothing.NOTHING;
+    }
+}
