@@ -35,6 +35,13 @@ final class Daemon implements AutoCloseable {
     private static final int FRONT = 4;
     private static final int DRIVERS = 5;
 
+    /** Of the bundles that are neither platform nor core. */
+    private static final Map<String, Integer> LEVELS =
+            Map.of(
+                    "org.apache.felix.fileinstall", FOLDERS,
+                    "io.blockwharf.qmp", FRONT,
+                    "io.blockwharf.shell", FRONT);
+
     private static final Duration COMMAND_LINE_SERVICE = Duration.ofSeconds(20);
     private static final Duration ORDERLY_END = Duration.ofSeconds(30);
 
@@ -88,13 +95,6 @@ final class Daemon implements AutoCloseable {
         properties.put("felix.fileinstall.tmpdir", cache.resolve("fileinstall").toString());
         properties.put("felix.fileinstall.log.level", "2");
         properties.put("felix.fileinstall.log.default", "jul");
-
-        // gogo.shell is there for its commands (echo, each, if, grep). Its own prompt would read
-        // the
-        // standard input, which may be a QMP channel, and its profile what stands in the current
-        // folder.
-        properties.put("gosh.args", "--nointeractive --noshutdown");
-        properties.put("gosh.home", home.toString());
         return properties;
     }
 
@@ -141,12 +141,8 @@ final class Daemon implements AutoCloseable {
     }
 
     private static int level(Bundle bundle) {
-        return switch (bundle.getSymbolicName()) {
-            case "org.apache.felix.fileinstall" -> FOLDERS;
-            case "io.blockwharf.qmp", "io.blockwharf.shell" -> FRONT;
-            case String name when name.startsWith("io.blockwharf.") -> CORE;
-            default -> PLATFORM;
-        };
+        String name = bundle.getSymbolicName();
+        return LEVELS.getOrDefault(name, name.startsWith("io.blockwharf.") ? CORE : PLATFORM);
     }
 
     /**
