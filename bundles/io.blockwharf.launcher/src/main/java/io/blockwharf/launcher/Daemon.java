@@ -95,6 +95,13 @@ final class Daemon implements AutoCloseable {
         properties.put("felix.fileinstall.tmpdir", cache.resolve("fileinstall").toString());
         properties.put("felix.fileinstall.log.level", "2");
         properties.put("felix.fileinstall.log.default", "jul");
+
+        // gogo.shell is there for its commands (echo, each, if, grep). Its own prompt would
+        // read standard input, which may be a QMP channel, and its profile what stands in the
+        // current
+        // folder.
+        properties.put("gosh.args", "--nointeractive --noshutdown");
+        properties.put("gosh.home", home.toString());
         return properties;
     }
 
