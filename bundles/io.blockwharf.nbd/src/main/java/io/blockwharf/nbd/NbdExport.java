@@ -19,6 +19,15 @@ import java.util.concurrent.CompletionStage;
 
 /** An export of an NBD server. Thread-safe. */
 final class NbdExport implements BlockExport {
+    private enum Stage {
+        /** Clients can find it. */
+        OPEN,
+        /** No new clients; ends with the last one. */
+        HIDDEN,
+        /** The same, and all were told to go. */
+        CLOSED
+    }
+
     private final NbdServer server;
     private final String name;
     private final String description;
@@ -31,7 +40,7 @@ final class NbdExport implements BlockExport {
     /** The clients that have finished their negotiation; guarded by this. */
     private final Set<NbdSession> sessions = new HashSet<>();
 
-    private boolean closing;
+    private Stage stage = Stage.OPEN;
     private boolean written;
 
     /**
@@ -109,7 +118,7 @@ final class NbdExport implements BlockExport {
 
     /** Lets a client in that is about to finish its negotiation; false if the export is closing. */
     synchronized boolean attach(NbdSession session) {
-        if (closing) {
+        if (stage != Stage.OPEN) {
             return false;
         }
         sessions.add(session);
@@ -123,7 +132,7 @@ final class NbdExport implements BlockExport {
         synchronized (this) {
             sessions.remove(session);
             written |= wrote;
-            last = closing && sessions.isEmpty();
+            last = stage != Stage.OPEN && sessions.isEmpty();
         }
         if (last) {
             finish();
@@ -136,20 +145,34 @@ final class NbdExport implements BlockExport {
     }
 
     @Override
+    public void requestHide(boolean refuseRequests) {
+        List<NbdSession> clients = leave(Stage.HIDDEN);
+        if (refuseRequests) {
+            clients.forEach(NbdSession::drain);
+        }
+    }
+
+    @Override
     public void requestShutdown() {
+        leave(Stage.CLOSED).forEach(NbdSession::disconnect);
+    }
+
+    /** Goes on to a stage, which may be the end; the clients that are still there. */
+    private List<NbdSession> leave(Stage next) {
         List<NbdSession> clients;
+        boolean first;
         synchronized (this) {
-            if (closing) {
-                return;
-            }
-            closing = true;
+            first = stage == Stage.OPEN;
+            stage = next.compareTo(stage) > 0 ? next : stage;
             clients = List.copyOf(sessions);
         }
-        server.remove(this);
-        if (clients.isEmpty()) {
-            finish();
+        if (first) {
+            server.remove(this);
+            if (clients.isEmpty()) {
+                finish();
+            }
         }
-        clients.forEach(NbdSession::disconnect);
+        return clients;
     }
 
     /** Makes durable what clients wrote. That may take a while, so it has a thread of its own. */

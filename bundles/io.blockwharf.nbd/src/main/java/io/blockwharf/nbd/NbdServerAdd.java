@@ -55,7 +55,7 @@ public final class NbdServerAdd implements QmpCommand<NbdServerAdd.Arguments, No
     public Nothing execute(Arguments arguments) {
         String name = arguments.name().orElse(arguments.device());
         NbdExportDriver.checkLengths(name, arguments.description());
-        boolean writable = arguments.writable().orElse(false) && !isReadOnly(arguments.device());
+        boolean readOnly = isReadOnly(arguments.device());
         exports.add(
                 new BlockExportOptions(
                         NbdExportDriver.TYPE,
@@ -63,7 +63,7 @@ public final class NbdServerAdd implements QmpCommand<NbdServerAdd.Arguments, No
                         Optional.empty(),
                         Optional.empty(),
                         arguments.device(),
-                        Optional.of(writable),
+                        Optional.of(arguments.writable().orElse(false) && !readOnly),
                         Optional.empty(),
                         new NbdExportOptions(
                                 Optional.of(name),

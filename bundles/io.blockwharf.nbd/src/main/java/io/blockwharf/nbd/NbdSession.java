@@ -24,6 +24,7 @@ final class NbdSession {
     private boolean linkClosed;
     private Optional<NbdExport> attached = Optional.empty();
     private volatile Transmission transmission;
+    private volatile boolean draining;
 
     // On the loop
     private IoThread loop;
@@ -70,6 +71,9 @@ final class NbdSession {
     private boolean serve(Terms terms) throws IOException {
         Optional<IoThread> ioThread = terms.export().ioThread();
         transmission = new Transmission(link, in, terms, ioThread.isPresent());
+        if (draining) {
+            transmission.drain();
+        }
         if (ioThread.isEmpty()) {
             transmission.run();
             return false;
@@ -140,6 +144,16 @@ final class NbdSession {
             if (!linkClosed) {
                 link.shutdown();
             }
+        }
+    }
+
+    /** Answers requests with ESHUTDOWN from now on. From any thread. */
+    void drain() {
+        draining =
+                true; // before the look: whoever makes the transmission looks the other way round
+        Transmission serving = transmission;
+        if (serving != null) {
+            serving.drain();
         }
     }
 

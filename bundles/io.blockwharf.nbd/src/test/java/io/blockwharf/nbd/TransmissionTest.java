@@ -2,6 +2,7 @@ package io.blockwharf.nbd;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.blockwharf.api.block.Errno;
@@ -562,6 +563,41 @@ abstract class TransmissionTest {
             assertTrue(client.isClosed());
         }
         assertEquals(List.of("zero 0+4096/2", "flush"), node.calls());
+    }
+
+    /** Removal mode hide: nobody new; those who are there are served until they leave. */
+    @Test
+    void hiddenExportServesItsClientsUntilTheyLeave() throws Exception {
+        try (Client client = client(8)) {
+            export.requestHide(false);
+            assertFalse(export.closed().toCompletableFuture().isDone());
+            client.write(0, 1, 0, new byte[512]);
+            assertEquals(0, client.result());
+            try (Client late = new Client(server.socket).greet(3)) {
+                assertEquals(0x80000006, late.ask(7, Client.infoData("disk")).getLast().type());
+            }
+        }
+        TestServer.awaitClosed(export);
+        assertFalse(export.inUse());
+    }
+
+    /** Removal mode soft: "The error value ... SHOULD be NBD_ESHUTDOWN". */
+    @Test
+    void softlyRemovedExportRefusesRequests() throws Exception {
+        try (Client client = client(8)) {
+            export.requestHide(false);
+            export.requestHide(true);
+            client.request(Client.READ, 0, 1, 0, 512);
+            Client.Chunk chunk = client.chunk();
+            assertEquals(108, chunk.error());
+            assertEquals("export is shutting down", chunk.text());
+            client.write(0, 2, 0, new byte[100_000]);
+            assertEquals(108, client.result());
+            export.requestShutdown();
+            TestServer.awaitClosed(export);
+            assertTrue(client.isClosed());
+        }
+        assertEquals(List.of(), node.calls());
     }
 
     @ParameterizedTest

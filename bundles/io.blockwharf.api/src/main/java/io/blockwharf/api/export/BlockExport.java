@@ -1,5 +1,7 @@
 package io.blockwharf.api.export;
 
+import io.blockwharf.api.qmp.QmpException;
+
 import org.osgi.annotation.versioning.ConsumerType;
 
 import java.util.Map;
@@ -16,6 +18,20 @@ public interface BlockExport {
      * are finished. Idempotent.
      */
     void requestShutdown();
+
+    /**
+     * Begins to end the export without disconnecting anybody: no new clients, and {@link #closed}
+     * when the last one has left. May be followed by another call that refuses requests, and by
+     * {@link #requestShutdown}.
+     *
+     * @param refuseRequests whether requests of those who stay fail with {@link
+     *     io.blockwharf.api.block.Errno#ESHUTDOWN} from now on
+     * @throws QmpException if exports of this type cannot; nothing is done then
+     */
+    default void requestHide(boolean refuseRequests) {
+        throw QmpException.generic(
+                "Exports of this type can only be removed in modes 'safe' and 'hard'");
+    }
 
     /**
      * Completes when the last client and the last request are gone, the node is flushed and not

@@ -93,6 +93,9 @@ public final class ExportRegistry implements BlockExports {
         BlockExport export;
         boolean shuttingDown;
 
+        /** How it is being removed, if it is. */
+        BlockExportRemoveMode removal = BlockExportRemoveMode.SAFE;
+
         Entry(String id, String type, BlockExportDriver<?> driver) {
             this.id = id;
             this.type = type;
@@ -275,13 +278,26 @@ public final class ExportRegistry implements BlockExports {
             if (entry == null) {
                 throw QmpException.generic("Export '%s' is not found", id);
             }
-            if (entry.shuttingDown) {
+            if (entry.shuttingDown && mode.compareTo(entry.removal) <= 0) {
                 throw QmpException.generic("Export '%s' is already shutting down", id);
             }
-            if (mode == BlockExportRemoveMode.SAFE && entry.export.inUse()) {
-                throw QmpException.generic("export '%s' still in use", id);
+            switch (mode) {
+                case SAFE -> {
+                    if (entry.export.inUse()) {
+                        throw QmpException.generic("export '%s' still in use", id);
+                    }
+                    shutDown(entry);
+                }
+                case HIDE, SOFT -> {
+                    entry.export.requestHide(mode == BlockExportRemoveMode.SOFT);
+                    entry.shuttingDown = true;
+                    entry.removal = mode;
+                    if (entry.export.inUse()) {
+                        return; // for as long as its clients like
+                    }
+                }
+                case HARD -> shutDown(entry);
             }
-            shutDown(entry);
             if (closed(entry, System.nanoTime() + MOMENT.toNanos())) {
                 finish(entry);
             }
@@ -317,8 +333,9 @@ public final class ExportRegistry implements BlockExports {
     }
 
     private void shutDown(Entry entry) {
-        if (!entry.shuttingDown) {
+        if (entry.removal != BlockExportRemoveMode.HARD) {
             entry.shuttingDown = true;
+            entry.removal = BlockExportRemoveMode.HARD;
             entry.export.requestShutdown();
         }
     }

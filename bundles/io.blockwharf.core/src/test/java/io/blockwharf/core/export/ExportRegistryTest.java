@@ -319,6 +319,51 @@ class ExportRegistryTest {
         assertEquals(1, export.shutdowns);
     }
 
+    /** hide, then soft, then hard: each goes further, none goes back. */
+    @Test
+    void removalCanBeMadeMoreUrgent() throws InterruptedException {
+        registry.add(export("a", "n"));
+        FakeExport export = driver.exports.get("a");
+        export.used = true;
+        String already = "Export 'a' is already shutting down";
+        registry.remove("a", BlockExportRemoveMode.HIDE);
+        assertEquals(List.of(new BlockExportInfo("a", "nbd", "n", true)), registry.list());
+        refused(already, () -> registry.remove("a", BlockExportRemoveMode.SAFE));
+        refused(already, () -> registry.remove("a", BlockExportRemoveMode.HIDE));
+        registry.remove("a", BlockExportRemoveMode.SOFT);
+        refused(already, () -> registry.remove("a", BlockExportRemoveMode.SOFT));
+        assertEquals(List.of(false, true), export.hides.orElseThrow());
+        assertEquals(0, export.shutdowns);
+        assertTrue(events.isEmpty());
+        registry.remove("a", BlockExportRemoveMode.HARD);
+        assertEquals(1, export.shutdowns);
+        assertEquals("a", events.take());
+        assertEquals(List.of(), ids());
+    }
+
+    @Test
+    void hiddenExportIsDeletedWhenItsLastClientLeaves() throws InterruptedException {
+        registry.add(export("a", "n"));
+        registry.remove("a", BlockExportRemoveMode.HIDE);
+        assertEquals("a", events.poll());
+        registry.add(export("a", "n"));
+        FakeExport export = driver.exports.get("a");
+        export.used = true;
+        registry.remove("a", BlockExportRemoveMode.SOFT);
+        export.closed.complete(null);
+        assertEquals("a", events.take());
+    }
+
+    @Test
+    void typesThatCannotHideRefuse() {
+        registry.add(export("a", "n"));
+        driver.exports.get("a").hides = Optional.empty();
+        refused(
+                "Exports of this type can only be removed in modes 'safe' and 'hard'",
+                () -> registry.remove("a", BlockExportRemoveMode.HIDE));
+        assertEquals(List.of(new BlockExportInfo("a", "nbd", "n", false)), registry.list());
+    }
+
     @Test
     void exportThatEndsByItselfIsDeleted() throws InterruptedException {
         registry.add(export("a", "n"));

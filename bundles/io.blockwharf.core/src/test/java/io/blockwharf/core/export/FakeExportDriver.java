@@ -5,7 +5,9 @@ import io.blockwharf.api.export.BlockExportDriver;
 import io.blockwharf.api.export.ExportSpec;
 import io.blockwharf.api.qmp.QmpException;
 
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
@@ -21,6 +23,9 @@ final class FakeExportDriver implements BlockExportDriver<FakeExportDriver.Optio
         final CompletableFuture<Void> closed = new CompletableFuture<>();
         int shutdowns;
         boolean used;
+
+        /** What {@link #requestHide} was called with; empty if this type cannot. */
+        Optional<List<Boolean>> hides = Optional.of(new ArrayList<>());
 
         /** Whether it ends as soon as it is told to, as one without requests does. */
         boolean prompt = true;
@@ -38,6 +43,17 @@ final class FakeExportDriver implements BlockExportDriver<FakeExportDriver.Optio
         public void requestShutdown() {
             shutdowns++;
             if (prompt) {
+                closed.complete(null);
+            }
+        }
+
+        @Override
+        public void requestHide(boolean refuseRequests) {
+            if (hides.isEmpty()) {
+                BlockExport.super.requestHide(refuseRequests);
+            }
+            hides.orElseThrow().add(refuseRequests);
+            if (!used) {
                 closed.complete(null);
             }
         }
