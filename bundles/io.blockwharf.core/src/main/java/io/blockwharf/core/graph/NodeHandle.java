@@ -19,6 +19,7 @@ import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
@@ -46,6 +47,7 @@ final class NodeHandle implements BlockNode {
     private final BlockGraph graph;
     private final BlockImage image;
     private final List<Runnable> listeners = new CopyOnWriteArrayList<>();
+    private final Set<Direct> direct = ConcurrentHashMap.newKeySet();
     private volatile Perms perms = Perms.NONE;
     private boolean closed;
 
@@ -143,6 +145,9 @@ final class NodeHandle implements BlockNode {
 
     @Override
     public void writeCache(boolean enabled) {
+        if (!enabled && !direct.isEmpty()) {
+            throw new IllegalStateException("writes that nobody sees cannot be forced");
+        }
         forcedFlags = enabled ? 0 : RequestFlags.FUA;
     }
 
@@ -325,18 +330,16 @@ final class NodeHandle implements BlockNode {
                 node.directEnded();
             }
         }
-        return file.map(each -> new Direct(node, each));
+        return file.map(Direct::new);
     }
 
     /** Keeps the node's books about a file that is used behind its back. */
-    private static final class Direct implements DirectAccess {
-        private final Node node;
+    private final class Direct implements DirectAccess {
         private final DirectAccess file;
-        private boolean closed;
 
-        Direct(Node node, DirectAccess file) {
-            this.node = node;
+        Direct(DirectAccess file) {
             this.file = file;
+            direct.add(this);
         }
 
         @Override
@@ -354,9 +357,8 @@ final class NodeHandle implements BlockNode {
         }
 
         @Override
-        public synchronized void close() {
-            if (!closed) {
-                closed = true;
+        public void close() {
+            if (direct.remove(this)) {
                 file.close();
                 node.directEnded();
             }
@@ -399,6 +401,7 @@ final class NodeHandle implements BlockNode {
         boolean first = !closed;
         closed = true;
         listeners.clear();
+        direct.forEach(Direct::close);
         return first;
     }
 }

@@ -26,7 +26,7 @@ import java.util.List;
 final class SlowPath {
     private static final int BOUNCE_BYTES = 256 << 10;
     private static final int PAGE = 4096;
-    private static final int KEPT_BUFFERS = 8;
+    private static final int MOST_BUFFERS = 32;
 
     /** Memory that any image can use, with the vectors to work on it. */
     private static final class Buffer {
@@ -52,7 +52,11 @@ final class SlowPath {
     private final BlockImage image;
     private final int alignment;
     private final int bounceBytes;
+
+    /** Those that nobody uses. */
     private final Deque<Buffer> buffers = new ArrayDeque<>();
+
+    private int made;
     private final List<Range> locked = new ArrayList<>();
 
     SlowPath(Node node) {
@@ -244,16 +248,10 @@ final class SlowPath {
         synchronized (locked) {
             boolean interrupted = false;
             while (locked.stream().anyMatch(range::overlaps)) {
-                try {
-                    locked.wait();
-                } catch (InterruptedException e) {
-                    interrupted = true;
-                }
+                interrupted |= interrupted(locked);
             }
             locked.add(range);
-            if (interrupted) {
-                Thread.currentThread().interrupt();
-            }
+            restore(interrupted);
         }
     }
 
@@ -264,23 +262,47 @@ final class SlowPath {
         }
     }
 
+    /** A buffer; there is a bound on how many there are, and whoever has one needs no second. */
     private Buffer take() {
         synchronized (buffers) {
-            Buffer kept = buffers.poll();
-            if (kept != null) {
-                return kept;
+            boolean interrupted = false;
+            while (buffers.isEmpty() && made == MOST_BUFFERS) {
+                interrupted |= interrupted(buffers);
             }
+            restore(interrupted);
+            if (!buffers.isEmpty()) {
+                return buffers.pop();
+            }
+            Buffer buffer =
+                    new Buffer(
+                            bounceBytes,
+                            Math.max(PAGE, Math.max(alignment, node.limits.memoryAlignment())));
+            made++;
+            return buffer;
         }
-        return new Buffer(
-                bounceBytes, Math.max(PAGE, Math.max(alignment, node.limits.memoryAlignment())));
     }
 
     private void give(Buffer buffer) {
         buffer.part.clear();
         synchronized (buffers) {
-            if (buffers.size() < KEPT_BUFFERS) {
-                buffers.push(buffer);
-            }
+            buffers.push(buffer);
+            buffers.notify();
+        }
+    }
+
+    /** Waits for a notification; whether the thread was interrupted meanwhile. */
+    private static boolean interrupted(Object monitor) {
+        try {
+            monitor.wait();
+            return false;
+        } catch (InterruptedException e) {
+            return true;
+        }
+    }
+
+    private static void restore(boolean interrupted) {
+        if (interrupted) {
+            Thread.currentThread().interrupt();
         }
     }
 }

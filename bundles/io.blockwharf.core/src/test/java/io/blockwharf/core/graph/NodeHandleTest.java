@@ -548,14 +548,18 @@ class NodeHandleTest {
         assertEquals(
                 "Node 'n' is in direct use by an export",
                 assertThrows(QmpException.class, () -> vertex.observe(observer)).getMessage());
+        assertThrows(IllegalStateException.class, () -> node.writeCache(false));
         access.sizeChanged();
         assertEquals(8192, node.length());
         assertEquals(1, resizes[0]);
         access.close();
         access.close();
         assertEquals(0, image.direct);
+        assertTrue(node.directAccess(false).isPresent());
+        node.close();
+        assertEquals(0, image.direct);
         vertex.observe(observer);
-        assertEquals(Optional.empty(), node.directAccess(false));
+        assertFalse(vertex.directBegins());
     }
 
     @Test
