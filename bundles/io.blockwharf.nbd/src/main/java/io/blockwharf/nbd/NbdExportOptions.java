@@ -21,7 +21,7 @@ public record NbdExportOptions(
         Optional<Boolean> allocationDepth) {
 
     /** QAPI {@code BlockDirtyBitmapOrStr}. */
-    @Alternate
+    @Alternate("BlockDirtyBitmapOrStr")
     public sealed interface BitmapReference {
         /** The bitmap's name. */
         String name();

@@ -11,4 +11,7 @@ import java.lang.annotation.Target;
  */
 @Retention(RetentionPolicy.RUNTIME)
 @Target({ElementType.TYPE})
-public @interface Alternate {}
+public @interface Alternate {
+    /** QAPI's name of the type, which errors tell; empty if it is the interface's. */
+    String value() default "";
+}

@@ -233,20 +233,33 @@ public final class Dispatcher implements QmpDispatcher {
             Map<String, ?> arguments,
             boolean keyval,
             String notFound) {
-        try (var _ = lock.take()) {
-            QmpCommand<?, ?> command =
-                    whiteboard
-                            .find(name)
-                            .flatMap(Whiteboard.Offer::service)
-                            .orElseThrow(
-                                    () -> new QmpException(ErrorClass.COMMAND_NOT_FOUND, notFound));
-            return Json.of(run(command, arguments, keyval));
+        try {
+            Optional<Object> result;
+            do {
+                Whiteboard.Offer<QmpCommand<?, ?>> offer =
+                        whiteboard.find(name).orElseThrow(() -> notFound(notFound));
+                // Before the lock: activating a component waits for one that is being deactivated,
+                // which waits for the lock to be taken off the whiteboard.
+                QmpCommand<?, ?> command = offer.service().orElseThrow(() -> notFound(notFound));
+                try (var _ = lock.take()) {
+                    result =
+                            whiteboard
+                                    .find(name)
+                                    .filter(offer::equals)
+                                    .map(_ -> Json.of(run(command, arguments, keyval)));
+                }
+            } while (result.isEmpty());
+            return result.get();
         } catch (QmpException failure) {
             throw failure;
         } catch (RuntimeException | LinkageError | StackOverflowError | AssertionError bug) {
             logger.error("{} failed unexpectedly", name, bug);
             throw new QmpException("Internal error: " + bug, bug);
         }
+    }
+
+    private static QmpException notFound(String sentence) {
+        return new QmpException(ErrorClass.COMMAND_NOT_FOUND, sentence);
     }
 
     private <A extends Record, R> R run(

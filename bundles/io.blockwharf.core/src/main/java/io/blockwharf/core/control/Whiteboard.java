@@ -5,12 +5,13 @@ import io.blockwharf.core.qapi.TypeArguments;
 import org.osgi.framework.Constants;
 import org.osgi.service.component.ComponentServiceObjects;
 
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableMap;
 import java.util.Optional;
-import java.util.concurrent.ConcurrentSkipListMap;
-import java.util.concurrent.ConcurrentSkipListSet;
+import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 
@@ -74,8 +75,9 @@ public final class Whiteboard<S> {
     private final Class<?> contract;
     private final String nameProperty;
     private final AtomicLong changes;
-    private final ConcurrentSkipListMap<String, ConcurrentSkipListSet<Offer<S>>> offers =
-            new ConcurrentSkipListMap<>();
+
+    /** Guarded by this; the first of a list is taken. */
+    private final NavigableMap<String, List<Offer<S>>> offers = new TreeMap<>();
 
     /**
      * An empty whiteboard.
@@ -94,18 +96,16 @@ public final class Whiteboard<S> {
         if (!properties.containsKey(nameProperty)) {
             return;
         }
-        Offer<S> offer = new Offer<>(objects, properties);
-        Comparator<Offer<S>> order =
-                Comparator.<Offer<S>>comparingInt(each -> each.ranking)
-                        .reversed()
-                        .thenComparingLong(each -> each.id);
-        offers.compute(
-                properties.get(nameProperty).toString(),
-                (_, present) -> {
-                    var all = present == null ? new ConcurrentSkipListSet<>(order) : present;
-                    all.add(offer);
-                    return all;
-                });
+        synchronized (this) {
+            List<Offer<S>> named =
+                    offers.computeIfAbsent(
+                            properties.get(nameProperty).toString(), _ -> new ArrayList<>());
+            named.add(new Offer<>(objects, properties));
+            named.sort(
+                    Comparator.<Offer<S>>comparingInt(offer -> offer.ranking)
+                            .reversed()
+                            .thenComparingLong(offer -> offer.id));
+        }
         changes.incrementAndGet();
     }
 
@@ -114,30 +114,28 @@ public final class Whiteboard<S> {
         if (!properties.containsKey(nameProperty)) {
             return;
         }
-        offers.computeIfPresent(
-                properties.get(nameProperty).toString(),
-                (_, present) -> {
-                    for (Offer<S> offer : present) {
-                        if (offer.properties
-                                .get(Constants.SERVICE_ID)
-                                .equals(properties.get(Constants.SERVICE_ID))) {
-                            present.remove(offer);
-                            offer.release();
-                        }
-                    }
-                    return present.isEmpty() ? null : present;
-                });
+        String name = properties.get(nameProperty).toString();
+        List<Offer<S>> going;
+        synchronized (this) {
+            List<Offer<S>> named = offers.getOrDefault(name, new ArrayList<>());
+            going = named.stream().filter(offer -> offer.has(properties)).toList();
+            named.removeAll(going);
+            if (named.isEmpty()) {
+                offers.remove(name);
+            }
+        }
         changes.incrementAndGet();
+        going.forEach(Offer::release);
     }
 
     /** The names that are there now, in order. */
-    public List<String> names() {
+    public synchronized List<String> names() {
         return List.copyOf(offers.keySet());
     }
 
     /** The service of that name that goes first. */
-    public Optional<Offer<S>> find(String name) {
-        return Optional.ofNullable(offers.get(name)).flatMap(all -> all.stream().findFirst());
+    public synchronized Optional<Offer<S>> find(String name) {
+        return offers.getOrDefault(name, List.of()).stream().findFirst();
     }
 
     /** The record that the service of that name takes: the contract's first type argument. */

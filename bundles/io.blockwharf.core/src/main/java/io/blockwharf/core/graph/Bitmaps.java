@@ -28,7 +28,7 @@ public final class Bitmaps implements DirtyBitmaps {
     private static final int LONGEST_NAME = 1023;
 
     /** QAPI {@code BlockDirtyBitmapOrStr}. */
-    @Alternate
+    @Alternate("BlockDirtyBitmapOrStr")
     public sealed interface Source {
         /** A bitmap of the node that the command is about. */
         record Local(String name) implements Source {}

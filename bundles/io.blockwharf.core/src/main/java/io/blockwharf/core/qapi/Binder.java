@@ -226,7 +226,7 @@ public final class Binder {
             // Generated code reports a wrong type by the member's own name, unlike the visitor.
             throw QmpException.generic(
                     "Invalid parameter type for '%s', expected: %s",
-                    path.plain(), alternation.type().getSimpleName());
+                    path.plain(), alternation.name());
         }
 
         /** Whether JSON's type of the value is that of the branch. */

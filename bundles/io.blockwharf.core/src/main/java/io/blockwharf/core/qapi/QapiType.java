@@ -113,6 +113,12 @@ sealed interface QapiType {
 
     /** A sealed interface of records, told apart by the JSON type of the value. */
     record Alternation(Class<?> type) implements QapiType {
+        /** As errors tell it. */
+        String name() {
+            String said = type.getAnnotation(Alternate.class).value();
+            return said.isEmpty() ? type.getSimpleName() : said;
+        }
+
         /** The branches in order. */
         List<Choice> choices() {
             return Arrays.stream(type.getPermittedSubclasses())

@@ -37,11 +37,11 @@ final class Samples {
         record Unix(String path, Optional<Boolean> abstract_) implements Address {}
     }
 
-    @Alternate
-    sealed interface BlockDirtyBitmapOrStr {
-        record Local(String name) implements BlockDirtyBitmapOrStr {}
+    @Alternate("BlockDirtyBitmapOrStr")
+    sealed interface BitmapReference {
+        record Local(String name) implements BitmapReference {}
 
-        record External(BlockDirtyBitmap bitmap) implements BlockDirtyBitmapOrStr {}
+        record External(BlockDirtyBitmap bitmap) implements BitmapReference {}
     }
 
     record BlockDirtyBitmap(String node, String name) {}
@@ -75,7 +75,7 @@ final class Samples {
     record Nbd(
             Optional<String> name,
             Optional<String> description,
-            Optional<List<BlockDirtyBitmapOrStr>> bitmaps,
+            Optional<List<BitmapReference>> bitmaps,
             Optional<Boolean> allocationDepth) {}
 
     record VhostUserBlk(
