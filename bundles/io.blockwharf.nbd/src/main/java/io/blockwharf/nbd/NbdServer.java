@@ -5,9 +5,8 @@ import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.ListeningSocket;
 import io.blockwharf.linux.SocketAddress;
 
-import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -55,8 +54,8 @@ final class NbdServer implements AutoCloseable {
     /** By name, oldest first; guarded by itself. */
     private final Map<String, NbdExport> exports = new LinkedHashMap<>();
 
-    /** Guarded by itself, which is notified when one ends. */
-    private final Set<NbdSession> sessions = new HashSet<>();
+    /** Oldest first; guarded by itself, which is notified when one ends. */
+    private final Set<NbdSession> sessions = new LinkedHashSet<>();
 
     private long accepted;
     private boolean closed;
@@ -198,10 +197,10 @@ final class NbdServer implements AutoCloseable {
         return () -> end.cancel(false);
     }
 
-    /** Connections at this moment, negotiating ones included. */
-    int connections() {
+    /** Connections at this moment, negotiating ones included, oldest first. */
+    List<NbdSession> clients() {
         synchronized (sessions) {
-            return sessions.size();
+            return List.copyOf(sessions);
         }
     }
 
@@ -219,7 +218,7 @@ final class NbdServer implements AutoCloseable {
         List<NbdSession> clients;
         synchronized (sessions) {
             closed = true;
-            clients = new ArrayList<>(sessions);
+            clients = List.copyOf(sessions);
             sessions.notifyAll();
         }
         listening.shutdown();

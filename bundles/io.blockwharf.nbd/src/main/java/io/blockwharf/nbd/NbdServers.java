@@ -9,6 +9,7 @@ import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Deactivate;
 import org.osgi.service.component.annotations.Reference;
 
+import java.util.List;
 import java.util.Optional;
 
 /**
@@ -64,6 +65,11 @@ public final class NbdServers {
     /** The running server. */
     NbdServer required() {
         return server.orElseThrow(() -> QmpException.generic("NBD server not running"));
+    }
+
+    /** Everybody who is connected, oldest first. */
+    List<NbdSession> clients() {
+        return server.map(NbdServer::clients).orElse(List.of());
     }
 
     /** Stops the server, whose exports are gone, and removes the file of a local socket. */

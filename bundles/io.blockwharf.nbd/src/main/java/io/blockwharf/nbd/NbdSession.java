@@ -1,10 +1,12 @@
 package io.blockwharf.nbd;
 
 import io.blockwharf.api.export.IoThread;
+import io.blockwharf.linux.Credentials;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
 
 import java.io.IOException;
+import java.time.Instant;
 import java.util.Optional;
 
 /**
@@ -17,12 +19,18 @@ import java.util.Optional;
 final class NbdSession {
     private static final long STACK_BYTES = 256 << 10;
 
+    /** Of a client that still negotiates. */
+    private static final Counters NOTHING = new Counters();
+
     private final NbdServer server;
     private final long number;
     private final Link link;
     private final Input in = new Input();
     private boolean linkClosed;
-    private Optional<NbdExport> attached = Optional.empty();
+    private final Instant since = Instant.now();
+    private final String peer;
+    private final Optional<Credentials> credentials;
+    private volatile Optional<NbdExport> attached = Optional.empty();
     private volatile Transmission transmission;
     private volatile boolean draining;
 
@@ -38,7 +46,37 @@ final class NbdSession {
         this.number = number;
         // "both the client and server SHOULD disable Nagle's algorithm"
         socket.noDelay(true);
+        peer = socket.peerAddress().text();
+        credentials = socket.peerCredentials();
         link = new PlainLink(socket);
+    }
+
+    /** Identifies the connection. */
+    long number() {
+        return number;
+    }
+
+    /** What there is to know about the client. From any thread. */
+    NbdClientInfo describe() {
+        Transmission serving = transmission;
+        Counters.Snapshot done = (serving == null ? NOTHING : serving.counters()).snapshot();
+        return new NbdClientInfo(
+                number,
+                peer,
+                credentials.map(c -> (long) c.pid()),
+                credentials.map(c -> Integer.toUnsignedLong(c.uid())),
+                credentials.map(c -> Integer.toUnsignedLong(c.gid())),
+                since.getEpochSecond(),
+                false,
+                Optional.empty(),
+                attached.map(NbdExport::name),
+                done.reads(),
+                done.writes(),
+                done.others(),
+                done.errors(),
+                done.bytesRead(),
+                done.bytesWritten(),
+                done.inFlight());
     }
 
     /** Begins. {@link NbdServer#ended} is called when all is over. */

@@ -22,6 +22,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 
 /** proto.md, "Handshake" and "Option types". */
 @Timeout(60)
@@ -366,11 +367,45 @@ class NegotiationTest {
             Client first = Client.ready(single.socket, "disk", 0);
             try (Client second = new Client(single.socket)) {
                 assertEquals(0, first.read(0, 1, 0)[0]);
-                assertEquals(1, single.server.connections());
+                assertEquals(1, single.server.clients().size());
                 first.close();
                 second.greet(3);
                 assertEquals(1, second.ask(3, NOTHING).getLast().type());
             }
+        }
+    }
+
+    /** query-nbd-clients and nbd-client-disconnect. */
+    @Test
+    void clientsAreKnownAndCanBeSentAway() throws Exception {
+        try (Client user = Client.ready(server.socket, "disk", 8);
+                Client talking = greeted()) {
+            user.write(0, 1, 4096, new byte[512]);
+            assertEquals(0, user.result());
+            user.read(0, 1024, 0);
+            user.request(Client.READ, 0, 1, 1 << 20, 1);
+            assertEquals(22, user.result());
+            assertEquals(1, talking.ask(3, NOTHING).getLast().type());
+            List<NbdClientInfo> clients =
+                    server.server.clients().stream().map(NbdSession::describe).toList();
+            NbdClientInfo first = clients.get(0);
+            assertEquals(Optional.of("disk"), first.export());
+            assertEquals(Optional.of(ProcessHandle.current().pid()), first.pid());
+            assertEquals(
+                    List.of(1L, 1024L, 1L, 512L, 0L, 1L, 0L),
+                    List.of(
+                            first.reads(),
+                            first.bytesRead(),
+                            first.writes(),
+                            first.bytesWritten(),
+                            first.others(),
+                            first.errors(),
+                            first.inFlight()));
+            assertEquals(Optional.empty(), clients.get(1).export());
+            assertTrue(clients.get(1).id() > first.id());
+            server.server.clients().getFirst().disconnect();
+            assertTrue(user.isClosed());
+            assertEquals(1, talking.ask(3, NOTHING).getLast().type());
         }
     }
 
