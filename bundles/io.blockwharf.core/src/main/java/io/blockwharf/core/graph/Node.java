@@ -78,7 +78,7 @@ public final class Node {
 
     private int directUsers;
     private WorkerPool workers;
-    private SlowPath slowPath;
+    private final SlowPath slowPath;
 
     Node(
             String name,
@@ -107,6 +107,7 @@ public final class Node {
         memoryMask = limits.memoryAlignment() - 1;
         maxTransfer = limits.maxTransfer() & ~(long) alignMask;
         measure();
+        slowPath = new SlowPath(this);
     }
 
     /** The node-name. */
@@ -195,11 +196,8 @@ public final class Node {
         }
     }
 
-    /** What carries out requests that cannot go straight; made when the first one comes. */
-    synchronized SlowPath slowPath() {
-        if (slowPath == null) {
-            slowPath = new SlowPath(this);
-        }
+    /** What carries out requests that cannot go straight. */
+    SlowPath slowPath() {
         return slowPath;
     }
 

@@ -171,6 +171,21 @@ class BlockGraphTest {
     }
 
     @Test
+    void imageThatCannotBeWrittenMakesItsNodeReadOnly() {
+        driver.maker =
+                _ ->
+                        new FakeImage(512) {
+                            @Override
+                            public boolean readOnly() {
+                                return true;
+                            }
+                        };
+        graph.add(options("a"));
+        assertTrue(graph.find("a").orElseThrow().readOnly());
+        refused("Block node is read-only", () -> attach("a", Permission.WRITE));
+    }
+
+    @Test
     void nodesInUseAreNotRemoved() {
         graph.add(over("top", options("inline")));
         graph.add(options("alone"));

@@ -39,12 +39,15 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** What core does to the requests of a node's users. */
 @Timeout(60)
@@ -374,7 +377,7 @@ class NodeHandleTest {
             switch (random.nextInt(4)) {
                 case 0 -> {
                     node.writeZeroes(offset, bytes, 0);
-                    java.util.Arrays.fill(model, offset, offset + bytes, (byte) 0);
+                    Arrays.fill(model, offset, offset + bytes, (byte) 0);
                 }
                 case 1 -> {
                     node.read(offset, vector);
@@ -382,9 +385,8 @@ class NodeHandleTest {
                     vector.copyTo(MemorySegment.ofArray(got), 0);
                     assertEquals(
                             -1,
-                            java.util.Arrays.mismatch(
-                                    got,
-                                    java.util.Arrays.copyOfRange(model, offset, offset + bytes)));
+                            Arrays.mismatch(
+                                    got, Arrays.copyOfRange(model, offset, offset + bytes)));
                 }
                 default -> {
                     byte[] data = new byte[bytes];
@@ -410,7 +412,7 @@ class NodeHandleTest {
         int threads = 8;
         CyclicBarrier start = new CyclicBarrier(threads);
         List<Thread> writers = new ArrayList<>();
-        List<Throwable> failures = java.util.Collections.synchronizedList(new ArrayList<>());
+        List<Throwable> failures = Collections.synchronizedList(new ArrayList<>());
         for (int t = 0; t < threads; t++) {
             int mine = t;
             writers.add(
@@ -624,5 +626,71 @@ class NodeHandleTest {
         assertEquals(Errno.EINVAL, errno(() -> node.resize(-1)));
         assertEquals(4096, node.length());
         assertEquals(List.of(), log);
+    }
+
+    // --- Changes of the graph under way ----------------------------------------------------------
+
+    @Test
+    void requestsGoOnWhileTheGraphChanges() throws Exception {
+        FakeImage image =
+                new FakeImage(1 << 20) {
+                    @Override
+                    public void write(long offset, IoVector from, int flags) {
+                        from.copyTo(memory(), offset);
+                    }
+
+                    @Override
+                    public void read(long offset, IoVector into) {
+                        into.copyFrom(memory(), offset);
+                    }
+                };
+        BlockNode node = open(image);
+        List<Throwable> failures = Collections.synchronizedList(new ArrayList<>());
+        CyclicBarrier start = new CyclicBarrier(3);
+        AtomicBoolean done = new AtomicBoolean();
+        List<Thread> users = new ArrayList<>();
+        for (int t = 0; t < 2; t++) {
+            int mine = t;
+            users.add(
+                    Thread.ofPlatform()
+                            .start(
+                                    () -> {
+                                        try (Arena arena = Arena.ofConfined()) {
+                                            IoVector own =
+                                                    new IoVector(arena, 1)
+                                                            .set(arena.allocate(512), 0, 512);
+                                            start.await();
+                                            while (!done.get()) {
+                                                node.write(mine * 512L, own, 0);
+                                                node.read(mine * 512L, own);
+                                            }
+                                        } catch (Throwable e) {
+                                            failures.add(e);
+                                        }
+                                    }));
+        }
+        start.await();
+        driver.maker = _ -> new FakeImage(4096);
+        for (int round = 0; round < 300; round++) {
+            graph.add(over("top", "n"));
+            BlockNode top =
+                    graph.attach(
+                            graph.find("top").orElseThrow(),
+                            () -> {},
+                            Set.of(Permission.WRITE),
+                            Permission.all());
+            node.resize((1 << 20) + round * 512L);
+            node.permissions(
+                    Set.of(Permission.WRITE, Permission.CONSISTENT_READ, Permission.RESIZE),
+                    Permission.all());
+            node.openQueue(4).close();
+            top.close();
+            graph.remove("top");
+        }
+        done.set(true);
+        for (Thread user : users) {
+            user.join();
+        }
+        assertEquals(List.of(), failures);
     }
 }
