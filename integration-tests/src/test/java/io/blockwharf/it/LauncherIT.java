@@ -261,9 +261,11 @@ class LauncherIT {
     }
 
     private static void await(BooleanSupplier condition) throws InterruptedException {
-        for (int i = 0; i < 3000 && !condition.getAsBoolean(); i++) {
+        boolean holds = condition.getAsBoolean();
+        for (int i = 0; i < 3000 && !holds; i++) {
             Thread.sleep(10);
+            holds = condition.getAsBoolean();
         }
-        assertTrue(condition.getAsBoolean());
+        assertTrue(holds);
     }
 }
