@@ -247,6 +247,15 @@ public final class Chardevs {
         entry.device.close();
     }
 
+    /**
+     * Makes sure that there is a chardev of that id.
+     *
+     * @throws QmpException if there is none
+     */
+    synchronized void check(String id) {
+        find(id);
+    }
+
     private Entry find(String id) {
         return Optional.ofNullable(entries.get(id))
                 .orElseThrow(() -> QmpException.generic("Chardev '%s' not found", id));
