@@ -19,7 +19,7 @@ import java.util.concurrent.TimeUnit;
  * report. Every row runs in rounds, and in a round every server once, so that what else the machine
  * does hits all of them alike.
  */
-public final class Benchmark {
+public final class Benchmark implements AutoCloseable {
     private static final long HOT_BYTES = 1L << 30;
     private static final long COLD_BYTES = 4L << 30;
 
@@ -53,14 +53,9 @@ public final class Benchmark {
             System.out.println(Options.USAGE);
             return;
         }
-        var benchmark = new Benchmark(options);
-        String report;
-        try {
-            report = benchmark.run();
-        } finally {
-            benchmark.cleanUp();
+        try (var benchmark = new Benchmark(options)) {
+            Files.writeString(options.report(), benchmark.run());
         }
-        Files.writeString(options.report(), report);
         System.err.println("wrote " + options.report());
     }
 
@@ -354,7 +349,8 @@ public final class Benchmark {
         served = null;
     }
 
-    private void cleanUp() throws IOException {
+    @Override
+    public void close() throws IOException {
         for (DataFile file : files.values()) {
             file.delete();
         }

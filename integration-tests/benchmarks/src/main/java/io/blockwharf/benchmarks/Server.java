@@ -2,7 +2,6 @@ package io.blockwharf.benchmarks;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -167,7 +166,8 @@ record Server(String family, String variant, CommandLine commandLine) {
      */
     Running start(Path directory, Service service, String cpus, Map<String, String> environment)
             throws IOException, InterruptedException {
-        Path socket = Files.createTempDirectory(directory, "server").resolve("nbd.sock");
+        // Not under the checkout: the path of a unix socket has 107 bytes at most.
+        Path socket = Files.createTempDirectory("bench").resolve("nbd.sock");
         Path log = socket.resolveSibling("log");
         var command = new ArrayList<>(List.of("taskset", "-c", cpus));
         command.addAll(commandLine.of(socket, service));
@@ -177,9 +177,9 @@ record Server(String family, String variant, CommandLine commandLine) {
         long start = System.nanoTime();
         Process process = builder.start();
         while (true) {
-            SocketChannel channel;
+            PipelinedClient client;
             try {
-                channel = PipelinedClient.greeted(socket);
+                client = PipelinedClient.connect(socket, EXPORT, false);
             } catch (IOException notYet) {
                 if (!process.isAlive()
                         || System.nanoTime() - start > Duration.ofSeconds(30).toNanos()) {
@@ -189,13 +189,13 @@ record Server(String family, String variant, CommandLine commandLine) {
                                     + " does not serve: "
                                     + String.join(" ", command)
                                     + "\n"
-                                    + Files.readString(log));
+                                    + Files.readString(log),
+                            notYet);
                 }
                 Thread.sleep(1);
                 continue;
             }
             long ready = System.nanoTime() - start;
-            var client = PipelinedClient.negotiate(channel, EXPORT, false);
             return new Running(this, process, socket, ready, new HashMap<>(Map.of(false, client)));
         }
     }
@@ -203,7 +203,7 @@ record Server(String family, String variant, CommandLine commandLine) {
     /**
      * A started server.
      *
-     * @param readyNanos from its start to its greeting
+     * @param readyNanos from its start until a client has negotiated the export
      * @param clients the connections to it, by whether they use structured replies. They stay open
      *     as long as the server runs, because qemu-storage-daemon 7.2.22 aborts when a client of an
      *     export in an iothread leaves.
