@@ -132,16 +132,16 @@ final class FuseMount implements AutoCloseable {
         String options = "default_permissions,max_read=" + MAX_TRANSFER;
         options += allowOther ? ",allow_other" : "";
         Credentials self = Credentials.ofThisProcess();
-        CharDevice device;
-        try {
-            device = CharDevice.open(DEVICE);
-        } catch (LinuxException e) {
-            throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
-        }
         Set<Mount.Flag> flags =
                 EnumSet.of(Mount.Flag.NO_SET_UID, Mount.Flag.NO_DEVICES, Mount.Flag.NO_ACCESS_TIME);
         if (!writable) {
             flags.add(Mount.Flag.READ_ONLY);
+        }
+        CharDevice device;
+        try {
+            device = CharDevice.open(DEVICE); // fusermount3 opens it as this user, too
+        } catch (LinuxException e) {
+            throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
         }
         try {
             Mount mount =
