@@ -5,7 +5,6 @@ import io.blockwharf.linux.Epoll;
 import io.blockwharf.linux.EventLoop;
 import io.blockwharf.linux.LinuxException;
 
-import java.util.function.BooleanSupplier;
 
 /** An iothread for tests. */
 final class LoopThread implements IoThread, AutoCloseable {
@@ -60,7 +59,7 @@ final class LoopThread implements IoThread, AutoCloseable {
     }
 
     @Override
-    public Watch poll(BooleanSupplier source) {
+    public Watch poll(PollSource source) {
         throw new UnsupportedOperationException();
     }
 

@@ -5,7 +5,6 @@ import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.RejectedExecutionException;
-import java.util.function.BooleanSupplier;
 
 /**
  * One thread that waits for many descriptors and runs what belongs to them, one after the other.
@@ -67,11 +66,27 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
+    /** Where work may come from that no descriptor tells of. Called on the loop's thread. */
+    @FunctionalInterface
+    public interface PollSource {
+        /** Does what there is to do. Returns whether there was anything. */
+        boolean poll();
+
+        /**
+         * The loop is about to sleep: from now on a descriptor has to tell of new work.
+         *
+         * @return whether the loop may sleep: false if there is work already
+         */
+        default boolean sleep() {
+            return true;
+        }
+    }
+
     /** A source of work that the loop asks before it sleeps, until it is closed. */
     public final class Poller implements AutoCloseable {
-        private final BooleanSupplier source;
+        private final PollSource source;
 
-        private Poller(BooleanSupplier source) {
+        private Poller(PollSource source) {
             this.source = source;
         }
 
@@ -162,9 +177,9 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Calls {@code source} again and again while the loop polls before it sleeps, and once in every
-     * round; it returns whether it found something to do.
+     * round.
      */
-    public Poller poll(BooleanSupplier source) {
+    public Poller poll(PollSource source) {
         Poller poller = new Poller(source);
         synchronized (changes) {
             Poller[] more = Arrays.copyOf(pollers, pollers.length + 1);
@@ -273,7 +288,7 @@ public final class EventLoop implements AutoCloseable {
         do {
             for (Poller poller : pollers) {
                 try {
-                    found |= poller.source.getAsBoolean();
+                    found |= poller.source.poll();
                 } catch (RuntimeException | Error e) {
                     report(e);
                 }
@@ -288,9 +303,22 @@ public final class EventLoop implements AutoCloseable {
 
     private void sleep() throws LinuxException {
         asleep = true;
-        int events = epoll.await(tasks.isEmpty() && !closing ? -1 : 0);
+        boolean quiet = pollersSleep();
+        int events = epoll.await(quiet && tasks.isEmpty() && !closing ? -1 : 0);
         asleep = false;
         dispatch(events);
+    }
+
+    private boolean pollersSleep() {
+        boolean quiet = true;
+        for (Poller poller : pollers) {
+            try {
+                quiet &= poller.source.sleep();
+            } catch (RuntimeException | Error e) {
+                report(e);
+            }
+        }
+        return quiet;
     }
 
     private void dispatch(int events) throws LinuxException {

@@ -5,7 +5,6 @@ import io.blockwharf.linux.Epoll;
 import io.blockwharf.linux.EventLoop;
 import io.blockwharf.linux.LinuxException;
 
-import java.util.function.BooleanSupplier;
 
 /** An iothread object as core makes it, without polling. */
 final class FakeIoThread implements IoThread, AutoCloseable {
@@ -73,7 +72,7 @@ final class FakeIoThread implements IoThread, AutoCloseable {
     }
 
     @Override
-    public Watch poll(BooleanSupplier source) {
+    public Watch poll(PollSource source) {
         throw new UnsupportedOperationException();
     }
 

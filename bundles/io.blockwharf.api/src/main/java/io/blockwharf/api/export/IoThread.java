@@ -24,6 +24,22 @@ public interface IoThread {
         void close();
     }
 
+    /** Where work may come from that no descriptor tells of. Called on the loop's thread. */
+    @FunctionalInterface
+    interface PollSource {
+        /** Does what there is to do. Returns whether there was anything. */
+        boolean poll();
+
+        /**
+         * The loop is about to sleep: from now on a descriptor has to tell of new work.
+         *
+         * @return whether the loop may sleep: false if there is work already
+         */
+        default boolean sleep() {
+            return true;
+        }
+    }
+
     /** The object's id. */
     String id();
 
@@ -44,9 +60,8 @@ public interface IoThread {
     void execute(Runnable task);
 
     /**
-     * Calls a source of work while the loop polls before it sleeps.
-     *
-     * @param source returns true if it found something to do; on the loop's thread
+     * Asks a source of work in every round of the loop, again and again while it polls before it
+     * sleeps, and tells it before it does sleep.
      */
-    Watch poll(java.util.function.BooleanSupplier source);
+    Watch poll(PollSource source);
 }

@@ -7,7 +7,6 @@ import io.blockwharf.linux.EventLoop;
 import io.blockwharf.linux.LinuxException;
 
 import java.io.UncheckedIOException;
-import java.util.function.BooleanSupplier;
 
 /** An {@link EventLoop} as exports see it. */
 final class LoopThread implements IoThreads.Owned {
@@ -123,8 +122,20 @@ final class LoopThread implements IoThreads.Owned {
     }
 
     @Override
-    public Watch poll(BooleanSupplier source) {
-        return new PollWatch(loop.poll(source));
+    public Watch poll(PollSource source) {
+        return new PollWatch(
+                loop.poll(
+                        new EventLoop.PollSource() {
+                            @Override
+                            public boolean poll() {
+                                return source.poll();
+                            }
+
+                            @Override
+                            public boolean sleep() {
+                                return source.sleep();
+                            }
+                        }));
     }
 
     @Override
