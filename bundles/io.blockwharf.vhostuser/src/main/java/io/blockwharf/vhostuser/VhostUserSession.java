@@ -15,6 +15,7 @@ import io.blockwharf.vhostuser.wire.VhostUserException;
 import io.blockwharf.virtio.blk.VirtioBlk;
 import io.blockwharf.virtio.queue.DirtyLog;
 import io.blockwharf.virtio.queue.InFlightLog;
+import io.blockwharf.virtio.queue.Virtqueue;
 
 import org.osgi.service.log.Logger;
 
@@ -81,6 +82,8 @@ final class VhostUserSession {
             }
         } catch (VhostUserException | LinuxException e) {
             log.info("vhost-user connection ended: {}", e.getMessage());
+        } catch (RuntimeException e) {
+            log.error("vhost-user connection ended", e); // the next front end shall be served
         } finally {
             resetDevice();
             dropBackend();
@@ -105,7 +108,8 @@ final class VhostUserSession {
             try (Arena own = Arena.ofConfined()) {
                 var bytes = own.allocate(message.remaining());
                 bytes.copyFrom(MemorySegment.ofBuffer(message));
-                backend.get().sendAll(bytes, 0, bytes.byteSize(), FdSocket.DONT_WAIT);
+                // A front end that does not read loses it: it would hold up whoever resizes.
+                backend.get().send(bytes, 0, bytes.byteSize(), FdSocket.DONT_WAIT);
             } catch (LinuxException e) {
                 log.debug("config change was not delivered: {}", e.getMessage());
             }
@@ -210,7 +214,7 @@ final class VhostUserSession {
                 return inFlight(header, inflight);
             }
             case Request.Unknown(int number, int size) ->
-                    throw new VhostUserException(
+                    throw new IllegalArgumentException(
                             "unknown message " + number + " with " + size + " bytes");
         }
         return false;
@@ -219,11 +223,7 @@ final class VhostUserSession {
     private boolean plain(Codec.Header header, Type type) throws LinuxException {
         long answer;
         switch (type) {
-            case GET_FEATURES ->
-                    answer =
-                            device.features()
-                                    | ProtocolFeatures.F_PROTOCOL_FEATURES
-                                    | ProtocolFeatures.F_LOG_ALL;
+            case GET_FEATURES -> answer = offered();
             case GET_PROTOCOL_FEATURES -> answer = ProtocolFeatures.ALL;
             case GET_QUEUE_NUM -> answer = vrings.length;
             case GET_MAX_MEM_SLOTS -> answer = MemoryTable.MAX_SLOTS;
@@ -248,16 +248,24 @@ final class VhostUserSession {
         return true;
     }
 
+    /**
+     * The virtio features and vhost-user's own. The log of buffers in flight is kept for split
+     * rings only, so a front end that has asked for it is not offered packed ones: surviving this
+     * process is worth more to it.
+     */
+    private long offered() {
+        boolean inFlightLog = (protocolFeatures & ProtocolFeatures.INFLIGHT_SHMFD) != 0;
+        return device.features() & ~(inFlightLog ? Virtqueue.F_RING_PACKED : 0)
+                | ProtocolFeatures.F_PROTOCOL_FEATURES
+                | ProtocolFeatures.F_LOG_ALL;
+    }
+
     private void number(Type type, long value) {
         switch (type) {
             case SET_FEATURES -> {
-                long offered =
-                        device.features()
-                                | ProtocolFeatures.F_PROTOCOL_FEATURES
-                                | ProtocolFeatures.F_LOG_ALL;
-                if ((value & ~offered) != 0) {
+                if ((value & ~offered()) != 0) {
                     throw new IllegalArgumentException(
-                            "features 0x%x were not offered".formatted(value & ~offered));
+                            "features 0x%x were not offered".formatted(value & ~offered()));
                 }
                 features = value;
                 if ((value & ProtocolFeatures.F_PROTOCOL_FEATURES) == 0) {
@@ -364,7 +372,11 @@ final class VhostUserSession {
     private boolean inFlight(Codec.Header header, Request.InFlight request) throws LinuxException {
         int queues = request.queues();
         int queueSize = request.queueSize();
-        if (queues < 1 || queues > vrings.length || queueSize < 1 || queueSize > QUEUE_SIZE_MAX) {
+        if ((features & Virtqueue.F_RING_PACKED) != 0
+                || queues < 1
+                || queues > vrings.length
+                || queueSize < 1
+                || queueSize > QUEUE_SIZE_MAX) {
             throw new IllegalArgumentException("in-flight log of " + request);
         }
         long size = InFlightLog.byteSize(queueSize) * queues;

@@ -173,8 +173,11 @@ final class Vring {
         var done = new CompletableFuture<Void>();
         thread.execute(
                 () -> {
-                    task.run();
-                    done.complete(null);
+                    try {
+                        task.run();
+                    } finally {
+                        done.complete(null);
+                    }
                 });
         done.join();
     }
@@ -219,7 +222,19 @@ final class Vring {
             watches = new ArrayList<>();
             watches.add(thread.watchEdge(kick.orElseThrow().fd(), this::serve));
             watches.add(thread.watch(server.fd(), this::serve));
-            watches.add(thread.poll(this::poll));
+            watches.add(
+                    thread.poll(
+                            new IoThread.PollSource() {
+                                @Override
+                                public boolean poll() {
+                                    return Vring.this.poll();
+                                }
+
+                                @Override
+                                public boolean sleep() {
+                                    return arm();
+                                }
+                            }));
             if (inFlight.isPresent() && queue instanceof SplitQueue split) {
                 server.resume(split, inFlight.get());
             }
@@ -242,10 +257,19 @@ final class Vring {
 
     private boolean poll() {
         try {
-            return server != null && stopping.isEmpty() && server.serve(true);
+            return server != null && stopping.isEmpty() && server.poll();
         } catch (VirtqueueException | InternalError | RuntimeException e) {
             broken(e);
             return false;
+        }
+    }
+
+    private boolean arm() {
+        try {
+            return server == null || stopping.isPresent() || server.arm();
+        } catch (VirtqueueException | InternalError | RuntimeException e) {
+            broken(e);
+            return true;
         }
     }
 
@@ -258,29 +282,35 @@ final class Vring {
             return;
         }
         try {
-            server.serve(false);
+            server.serve();
         } catch (VirtqueueException | InternalError | RuntimeException e) {
             broken(e);
         }
     }
 
     private void settle() {
-        if (server == null || server.settle()) {
+        try {
+            if (server != null && !server.settle()) {
+                return;
+            }
             release();
-            stopping.ifPresent(done -> done.complete(null));
-            stopping = Optional.empty();
+        } catch (InternalError | RuntimeException e) {
+            broken(e);
         }
+        stopping.ifPresent(done -> done.complete(null));
+        stopping = Optional.empty();
     }
 
     private void release() {
         watches.forEach(IoThread.Watch::close);
         watches = List.of();
-        if (server != null) {
-            position = queue.position();
-            requests += server.served();
-            server.close();
-        }
+        BlkQueueServer ended = server;
         server = null;
+        if (ended != null) {
+            position = queue.position();
+            requests += ended.served();
+            ended.close();
+        }
         queue = null;
     }
 
@@ -289,7 +319,11 @@ final class Vring {
      * it with an InternalError). It stays silent until the front end stops it.
      */
     private void broken(Throwable reason) {
-        log.warn("vring {} is broken: {}", index, reason.getMessage());
+        if (reason instanceof RuntimeException) {
+            log.error("vring {} is broken", index, reason);
+        } else {
+            log.warn("vring {} is broken: {}", index, reason.getMessage());
+        }
         release();
         error.ifPresent(Vring::signal);
     }

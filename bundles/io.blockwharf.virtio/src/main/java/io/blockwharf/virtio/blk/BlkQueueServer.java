@@ -16,16 +16,18 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.ArrayDeque;
+import java.util.List;
 import java.util.Optional;
 
 /**
  * Executes the requests of one virtqueue. Owned by the thread that serves the queue; {@link #serve}
- * is called whenever the driver has kicked the queue or {@link #fd} is readable.
+ * is called whenever the driver has kicked the queue or {@link #fd} is readable, {@link #poll} at
+ * any time.
  *
  * <p>A read or write is tried inline first; what would block, and everything that is slow by
  * nature, goes through a {@link BlockQueue} and completes later and out of order. What was finished
- * in one call of {@link #serve} is given back together, with one notification. Nothing is allocated
- * for a request once as many have been in flight as ever are.
+ * in one call is given back together, with one notification. Nothing is allocated for a request
+ * once as many have been in flight as ever are.
  */
 public final class BlkQueueServer implements AutoCloseable {
     private static final int TYPE_IN = 0;
@@ -75,6 +77,7 @@ public final class BlkQueueServer implements AutoCloseable {
     private final BlockQueue.Completion completion = this::completed;
     private int made;
     private long served;
+    private boolean armed;
 
     /**
      * Takes a queue into service.
@@ -96,8 +99,10 @@ public final class BlkQueueServer implements AutoCloseable {
     }
 
     /** Executes what was in flight when an earlier process died, in its order. */
-    public void resume(SplitQueue ring, InFlightLog pending) throws VirtqueueException {
-        for (int head : pending.pending()) {
+    public void resume(SplitQueue ring, InFlightLog earlier) throws VirtqueueException {
+        List<Integer> pending = earlier.pending();
+        ring.resume(pending.size());
+        for (int head : pending) {
             Request request = take();
             ring.take(head, request.chain);
             execute(request);
@@ -106,47 +111,64 @@ public final class BlkQueueServer implements AutoCloseable {
     }
 
     /**
-     * Executes what is available and gives back what is finished. Returns when the driver has
-     * nothing more, after asking it for a notification.
+     * Executes what is available and gives back what is finished, until the driver has nothing
+     * more; then asks it for a notification.
      *
-     * @param polling leave the driver's notifications off: the caller looks again by itself
-     * @return whether anything was done
      * @throws VirtqueueException if the driver broke the rules; the queue cannot go on
      */
-    public boolean serve(boolean polling) throws VirtqueueException {
-        boolean worked = false;
-        queue.disableNotifications();
+    public void serve() throws VirtqueueException {
         do {
-            worked |= blocking.reap(completion) > 0;
-            // One ring's worth at a time, so that a busy driver does not keep completions waiting.
-            for (int n = 0; n < queue.size() && (!free.isEmpty() || made < requests.length); n++) {
-                Request request = take();
-                boolean taken = false;
-                try {
-                    taken = queue.next(request.chain);
-                } finally {
-                    if (!taken) {
-                        free.addLast(request);
-                    }
-                }
-                if (!taken) {
-                    break;
-                }
-                if (log.isPresent()) {
-                    log.get().taken(request.chain.id());
-                }
-                served++;
-                worked = true;
-                execute(request);
+            poll();
+        } while (!arm());
+    }
+
+    /**
+     * Executes what is available, at most a ring's worth, and gives back what is finished. If there
+     * was anything the driver need not notify from then on: the caller looks again, or calls {@link
+     * #arm}.
+     *
+     * @return whether there was anything
+     * @throws VirtqueueException if the driver broke the rules; the queue cannot go on
+     */
+    public boolean poll() throws VirtqueueException {
+        boolean worked = blocking.reap(completion) > 0;
+        // One ring's worth at a time, so that a busy driver does not keep completions waiting.
+        for (int n = 0; n < queue.size() && !exhausted() && queue.hasNext(); n++) {
+            if (armed) {
+                armed = false;
+                queue.disableNotifications();
             }
+            Request request = take();
+            queue.next(request.chain);
+            if (log.isPresent()) {
+                log.get().taken(request.chain.id());
+            }
+            served++;
+            worked = true;
+            execute(request);
+        }
+        if (worked) {
             finishBatch();
-        } while (polling ? false : !armed());
+        }
         return worked;
     }
 
-    private boolean armed() throws VirtqueueException {
+    /**
+     * Asks the driver for a notification of the next buffer; {@link #fd} tells of completions.
+     *
+     * @return whether it is safe to wait: false if a buffer is there already, for {@link #poll}
+     */
+    public boolean arm() throws VirtqueueException {
         // With every request in flight a kick could not be answered: wait for completions instead.
-        return (free.isEmpty() && made == requests.length) || queue.enableNotifications();
+        if (armed || exhausted()) {
+            return true;
+        }
+        armed = true;
+        return queue.enableNotifications();
+    }
+
+    private boolean exhausted() {
+        return free.isEmpty() && made == requests.length;
     }
 
     private Request take() {
@@ -160,7 +182,10 @@ public final class BlkQueueServer implements AutoCloseable {
 
     private void finishBatch() {
         blocking.submit();
-        blocking.reap(completion); // what was in the cache is finished already
+        // What was in the cache is finished already, and may have started its next range.
+        while (blocking.inFlight() > 0 && blocking.reap(completion) > 0) {
+            blocking.submit();
+        }
         if (log.isPresent()) {
             log.get().publishing();
         }

@@ -195,6 +195,16 @@ public final class SplitQueue extends Virtqueue {
         return nextAvail & 0xffff;
     }
 
+    /**
+     * Goes on behind buffers that an earlier device process has taken and not given back: as many
+     * entries of the available ring, counted from the used index, are not taken again. What the
+     * front end believes the position to be was lost with that process.
+     */
+    public void resume(int inFlight) {
+        nextAvail = (short) (nextUsed + inFlight);
+        seenAvail = nextAvail;
+    }
+
     /** The index behind the last element given back, for logs of buffers in flight. */
     public int usedPosition() {
         return nextUsed & 0xffff;

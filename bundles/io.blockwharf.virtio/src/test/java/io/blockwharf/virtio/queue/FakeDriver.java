@@ -21,8 +21,8 @@ public abstract sealed class FakeDriver {
     final MemorySegment bytes;
     final int size;
 
-    FakeDriver(SharedMemory memory, int size) {
-        this.bytes = memory.bytes();
+    FakeDriver(MemorySegment bytes, int size) {
+        this.bytes = bytes;
         this.size = size;
     }
 
@@ -44,8 +44,13 @@ public abstract sealed class FakeDriver {
     /** A split ring. */
     public static final class Split extends FakeDriver {
         static final long TABLE = 0;
-        final long avail;
-        final long used;
+
+        /** Where the available ring lies in the memory. */
+        public final long avail;
+
+        /** Where the used ring lies in the memory. */
+        public final long used;
+
         private final boolean eventIdx;
         private final ArrayDeque<Integer> free = new ArrayDeque<>();
         private final List<List<Integer>> chains = new ArrayList<>();
@@ -53,8 +58,9 @@ public abstract sealed class FakeDriver {
         private short lastUsed;
         private short kickedIdx;
 
-        Split(SharedMemory memory, int size, long features) {
-            super(memory, size);
+        /** A ring in memory that lies at {@link SharedMemory#BASE}. */
+        public Split(MemorySegment bytes, int size, long features) {
+            super(bytes, size);
             avail = TABLE + 16L * size;
             used = (avail + 6 + 2L * size + 4095) & ~4095L;
             eventIdx = (features & Virtqueue.F_EVENT_IDX) != 0;
@@ -65,7 +71,7 @@ public abstract sealed class FakeDriver {
         }
 
         /** The device side of this ring. */
-        SplitQueue device(SharedMemory memory, long features, int position)
+        public SplitQueue device(SharedMemory memory, long features, int position)
                 throws VirtqueueException {
             return new SplitQueue(
                     memory,
@@ -78,7 +84,7 @@ public abstract sealed class FakeDriver {
         }
 
         /** Writes a raw descriptor. */
-        void descriptor(int index, long address, long length, int flags, int next) {
+        public void descriptor(int index, long address, long length, int flags, int next) {
             bytes.set(Le.U64, TABLE + 16L * index, address);
             bytes.set(Le.U32, TABLE + 16L * index + 8, (int) length);
             bytes.set(Le.U16, TABLE + 16L * index + 12, (short) flags);
@@ -86,13 +92,13 @@ public abstract sealed class FakeDriver {
         }
 
         /** Makes a raw head available. */
-        void available(int head) {
+        public void available(int head) {
             bytes.set(Le.U16, avail + 4 + 2L * (availIdx & (size - 1)), (short) head);
             availableIndex(++availIdx);
         }
 
         /** Writes a raw available index. */
-        void availableIndex(int index) {
+        public void availableIndex(int index) {
             availIdx = (short) index;
             Le.ATOMIC_16.setRelease(bytes, avail + 2, availIdx);
         }
@@ -169,8 +175,9 @@ public abstract sealed class FakeDriver {
         private int kickedIndex;
         private int added;
 
-        Packed(SharedMemory memory, int size, long features) {
-            super(memory, size);
+        /** A ring in memory that lies at {@link SharedMemory#BASE}. */
+        public Packed(MemorySegment bytes, int size, long features) {
+            super(bytes, size);
             slotsOf = new int[size];
             freeSlots = size;
             eventIdx = (features & Virtqueue.F_EVENT_IDX) != 0;
@@ -180,7 +187,7 @@ public abstract sealed class FakeDriver {
         }
 
         /** The device side of this ring. */
-        PackedQueue device(SharedMemory memory, long features, int position)
+        public PackedQueue device(SharedMemory memory, long features, int position)
                 throws VirtqueueException {
             return new PackedQueue(
                     memory,

@@ -44,8 +44,8 @@ class VirtqueueTest {
 
         FakeDriver driver(SharedMemory memory) {
             return (features & Virtqueue.F_RING_PACKED) != 0
-                    ? new FakeDriver.Packed(memory, SIZE, features)
-                    : new FakeDriver.Split(memory, SIZE, features);
+                    ? new FakeDriver.Packed(memory.bytes(), SIZE, features)
+                    : new FakeDriver.Split(memory.bytes(), SIZE, features);
         }
 
         Virtqueue device(FakeDriver driver, SharedMemory memory) throws VirtqueueException {

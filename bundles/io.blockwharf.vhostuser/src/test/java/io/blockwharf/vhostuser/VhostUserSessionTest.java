@@ -1,0 +1,643 @@
+package io.blockwharf.vhostuser;
+
+import static io.blockwharf.vhostuser.FakeFrontEnd.MEMORY;
+import static io.blockwharf.vhostuser.FakeFrontEnd.USER;
+import static io.blockwharf.vhostuser.FakeFrontEnd.address;
+import static io.blockwharf.vhostuser.FakeFrontEnd.payload;
+import static io.blockwharf.vhostuser.FakeFrontEnd.region;
+import static io.blockwharf.vhostuser.FakeFrontEnd.slot;
+import static io.blockwharf.vhostuser.FakeFrontEnd.state;
+import static io.blockwharf.vhostuser.FakeFrontEnd.table;
+import static io.blockwharf.vhostuser.FakeFrontEnd.u64;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.blockwharf.linux.EventFd;
+import io.blockwharf.linux.FdSocket;
+import io.blockwharf.linux.LinuxException;
+import io.blockwharf.linux.MappedRegion;
+import io.blockwharf.linux.MemFd;
+import io.blockwharf.vhostuser.wire.ProtocolFeatures;
+import io.blockwharf.virtio.blk.MemoryNode;
+import io.blockwharf.virtio.blk.VirtioBlk;
+import io.blockwharf.virtio.queue.FakeDriver;
+import io.blockwharf.virtio.queue.FakeDriver.Part;
+import io.blockwharf.virtio.queue.FakeDriver.Used;
+import io.blockwharf.virtio.queue.InFlightLog;
+import io.blockwharf.virtio.queue.SharedMemory;
+import io.blockwharf.virtio.queue.Virtqueue;
+
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.osgi.service.log.Logger;
+
+import java.lang.foreign.ValueLayout;
+import java.lang.reflect.Proxy;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.List;
+import java.util.Optional;
+
+/** vhost-user specification: negotiation, ring states, and front ends that do not follow it. */
+@Timeout(60)
+class VhostUserSessionTest {
+    private static final Logger SILENT =
+            (Logger)
+                    Proxy.newProxyInstance(
+                            Logger.class.getClassLoader(),
+                            new Class<?>[] {Logger.class},
+                            (_, _, _) -> null);
+    private static final int DISK = 1 << 20;
+    private static final int SIZE = 16;
+    private static final int QUEUES = 2;
+    private static final long RING = Virtqueue.F_VERSION_1 | Virtqueue.F_EVENT_IDX;
+    private static final long NEGOTIATED = RING | ProtocolFeatures.F_PROTOCOL_FEATURES;
+    private static final ValueLayout.OfInt U32 = ValueLayout.JAVA_INT_UNALIGNED;
+    private static final ValueLayout.OfLong U64 = ValueLayout.JAVA_LONG_UNALIGNED;
+
+    /** Offsets in the shared memory of a request's parts, each on a page of its own. */
+    private static final int HEADER = 0x50000;
+
+    private static final int STATUS = 0x60000;
+    private static final int DATA = 0x70000;
+
+    private final MemoryNode node = new MemoryNode(DISK);
+    private final VirtioBlk device = new VirtioBlk(node, true, 512, QUEUES, "serial");
+    private TestLoop loop;
+    private FakeFrontEnd front;
+    private VhostUserSession session;
+    private Thread thread;
+    private EventFd kick;
+    private EventFd call;
+    private EventFd error;
+
+    @BeforeEach
+    void connect() throws LinuxException {
+        loop = new TestLoop();
+        kick = EventFd.open();
+        call = EventFd.open();
+        error = EventFd.open();
+        reconnect();
+    }
+
+    private void reconnect() throws LinuxException {
+        FdSocket[] pair = FdSocket.pair();
+        front = new FakeFrontEnd(pair[0]);
+        session = new VhostUserSession(device, pair[1], QUEUES, List.of(loop), SILENT);
+        thread = Thread.ofPlatform().start(session::run);
+    }
+
+    @AfterEach
+    void leave() throws Exception {
+        front.close();
+        thread.join();
+        loop.close();
+        kick.close();
+        call.close();
+        error.close();
+    }
+
+    private void negotiate(long features) throws LinuxException {
+        front.send(3, 0, new byte[0]);
+        assertTrue((front.ask(1) & ProtocolFeatures.F_PROTOCOL_FEATURES) != 0);
+        long protocol = ProtocolFeatures.ALL & ~ProtocolFeatures.INFLIGHT_SHMFD;
+        front.send(16, 0, u64(front.ask(15) & protocol));
+        front.good(2, u64(features));
+    }
+
+    private FakeDriver.Split split() {
+        return new FakeDriver.Split(front.memory.segment(), SIZE, RING);
+    }
+
+    private FakeDriver.Split startSplit() throws LinuxException {
+        FakeDriver.Split driver = split();
+        front.startRing(0, SIZE, driver.avail, driver.used, 0, kick, call);
+        front.good(14, u64(0), error.fd());
+        return driver;
+    }
+
+    private int add(FakeDriver driver, int i, int type, long sector, Part data) {
+        var memory = front.memory.segment();
+        memory.set(U32, HEADER + 16L * i, type);
+        memory.set(U64, HEADER + 16L * i + 8, sector);
+        memory.set(ValueLayout.JAVA_BYTE, STATUS + i, (byte) 0xff);
+        return driver.add(
+                List.of(
+                        new Part(SharedMemory.BASE + HEADER + 16L * i, 16, false),
+                        data,
+                        new Part(SharedMemory.BASE + STATUS + i, 1, true)));
+    }
+
+    private static Part read(int i) {
+        return new Part(SharedMemory.BASE + DATA + 4096L * i, 512, true);
+    }
+
+    private int status(int i) {
+        return front.memory.segment().get(ValueLayout.JAVA_BYTE, STATUS + i);
+    }
+
+    private Used await(FakeDriver driver) throws LinuxException {
+        for (; ; ) {
+            Optional<Used> used = driver.poll();
+            if (used.isPresent()) {
+                return used.get();
+            }
+            call.await();
+        }
+    }
+
+    /** Reads sector 1 through the ring. */
+    private void serves(FakeDriver driver) throws LinuxException {
+        node.bytes.fill((byte) 0x5a);
+        int id = add(driver, 0, 0, 1, read(0));
+        kick.signal();
+        assertEquals(new Used(id, 513), await(driver));
+        assertEquals(0, status(0));
+        assertEquals((byte) 0x5a, front.memory.segment().get(ValueLayout.JAVA_BYTE, DATA + 511));
+    }
+
+    @Test
+    void whatIsOfferedIsTheDevices() throws Exception {
+        front.send(3, 0, new byte[0]);
+        assertEquals(
+                device.features()
+                        | ProtocolFeatures.F_PROTOCOL_FEATURES
+                        | ProtocolFeatures.F_LOG_ALL,
+                front.ask(1));
+        assertEquals(ProtocolFeatures.ALL, front.ask(15));
+        assertEquals(QUEUES, front.ask(17));
+        assertTrue(front.ask(36) >= 509, "QEMU's most memory slots");
+        front.send(24, 0, payload(12 + 60).putInt(0).putInt(60).putInt(0).array());
+        ByteBuffer config = front.reply(24);
+        assertEquals(60, config.position(4).getInt());
+        var bytes = new byte[60];
+        config.position(12).get(bytes);
+        assertArrayEquals(device.config(), bytes);
+    }
+
+    /** A crash of the daemon is survived with the log only, and that is one of split rings. */
+    @Test
+    void packedRingsAreOfferedToFrontEndsWithoutInFlightLog() throws Exception {
+        assertTrue((front.ask(1) & Virtqueue.F_RING_PACKED) != 0);
+        front.send(16, 0, u64(ProtocolFeatures.ALL));
+        assertEquals(0, front.ask(1) & Virtqueue.F_RING_PACKED);
+        front.bad(2, u64(NEGOTIATED | Virtqueue.F_RING_PACKED));
+        front.good(2, u64(NEGOTIATED));
+    }
+
+    @Test
+    void featuresThatWereNotOfferedAreRefused() throws Exception {
+        negotiate(NEGOTIATED);
+        front.bad(2, u64(NEGOTIATED | 1L << 35));
+    }
+
+    @Test
+    void aSplitRingIsServed() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        for (int i = 0; i < 3 * SIZE; i++) {
+            serves(driver);
+        }
+    }
+
+    @Test
+    void aPackedRingIsServed() throws Exception {
+        long features = NEGOTIATED | Virtqueue.F_RING_PACKED;
+        negotiate(features);
+        front.shareMemory();
+        var driver = new FakeDriver.Packed(front.memory.segment(), SIZE, features);
+        driver.wantInterrupts(true);
+        front.startRing(0, SIZE, 0x30000, 0x30010, 0x8000_8000, kick, call);
+        for (int i = 0; i < 3 * SIZE; i++) {
+            serves(driver);
+        }
+        front.send(11, 0, state(0, 0));
+        int position = front.reply(11).position(4).getInt();
+        front.good(10, state(0, position));
+        front.good(12, u64(0), kick.fd());
+        serves(driver);
+    }
+
+    /** "Ring states": GET_VRING_BASE stops a ring, the next kick descriptor starts it again. */
+    @Test
+    void aRingStopsAndGoesOnWhereItWas() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        serves(driver);
+        serves(driver);
+        front.send(11, 0, state(0, 0));
+        assertEquals(2, front.reply(11).position(4).getInt());
+        add(driver, 0, 0, 0, read(0));
+        kick.signal();
+        assertEquals(QUEUES, front.ask(17));
+        assertEquals(Optional.empty(), driver.poll());
+
+        front.good(10, state(0, 2));
+        front.good(12, u64(0), kick.fd());
+        await(driver);
+        serves(driver);
+    }
+
+    @Test
+    void aDisabledRingRests() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        serves(driver);
+        front.good(18, state(0, 0));
+        add(driver, 0, 0, 0, read(0));
+        kick.signal();
+        assertEquals(QUEUES, front.ask(17));
+        assertEquals(Optional.empty(), driver.poll());
+        front.good(18, state(0, 1));
+        await(driver);
+    }
+
+    @Test
+    void requestsInFlightAreFinishedBeforeARingStops() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        node.cold = true;
+        node.held = true;
+        add(driver, 0, 0, 0, read(0));
+        kick.signal();
+        while (node.heldBack() == 0) {
+            Thread.onSpinWait();
+        }
+        front.send(11, 0, state(0, 0));
+        node.release(0);
+        assertEquals(1, front.reply(11).position(4).getInt());
+        assertTrue(driver.poll().isPresent());
+    }
+
+    @Test
+    void theCallDescriptorChangesWhileTheRingRuns() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        serves(driver);
+        EventFd old = call;
+        call = EventFd.open();
+        front.good(13, u64(0), call.fd());
+        old.clear();
+        serves(driver);
+        assertEquals(0, old.clear());
+        old.close();
+    }
+
+    /** "ADD_MEM_REG" and "REM_MEM_REG" under a running ring. */
+    @Test
+    void memoryComesAndGoesUnderARunningRing() throws Exception {
+        negotiate(NEGOTIATED);
+        front.good(37, slot(SharedMemory.BASE, MEMORY, USER, 0), front.file.fd());
+        FakeDriver.Split driver = startSplit();
+        serves(driver);
+        try (MemFd more = MemFd.create("more", 2 * MEMORY);
+                MappedRegion bytes = more.map(2 * MEMORY)) {
+            byte[] added = slot(SharedMemory.BASE + MEMORY, MEMORY, USER - MEMORY, MEMORY);
+            front.good(37, added, more.fd());
+            serves(driver);
+            add(driver, 0, 0, 0, new Part(SharedMemory.BASE + MEMORY, 512, true));
+            kick.signal();
+            await(driver);
+            assertEquals((byte) 0x5a, bytes.segment().get(ValueLayout.JAVA_BYTE, MEMORY + 511));
+
+            front.good(38, added);
+            serves(driver);
+            add(driver, 0, 0, 0, new Part(SharedMemory.BASE + MEMORY, 512, true));
+            kick.signal();
+            error.await(); // the ring is broken: that is no memory any more
+            front.bad(38, added);
+        }
+    }
+
+    /** "Inflight I/O tracking": the next process executes what the log says, once. */
+    @Test
+    void whatAnEarlierProcessHadInFlightIsExecuted() throws Exception {
+        front.send(16, 0, u64(ProtocolFeatures.ALL));
+        front.good(2, u64(NEGOTIATED));
+        front.shareMemory();
+        front.send(31, 0, payload(24).putLong(0).putLong(0).putInt(QUEUES | SIZE << 16).array());
+        ByteBuffer answer = front.reply(31);
+        long bytes = answer.getLong();
+        assertEquals(QUEUES * InFlightLog.byteSize(SIZE), bytes);
+        FakeDriver.Split driver = split();
+        int taken = add(driver, 0, 1, 0, new Part(SharedMemory.BASE + DATA, 512, false));
+        int fresh = add(driver, 1, 1, 1, new Part(SharedMemory.BASE + DATA, 512, false));
+        try (MappedRegion log =
+                MappedRegion.map(front.received.get(0), 0, bytes, MappedRegion.Access.READ_WRITE)) {
+            InFlightLog.open(log.segment(), SIZE, 0).taken(taken); // and then it died
+            front.good(32, inFlight(bytes), front.received.get(0));
+            // The position that QEMU gives after a crash is the used index.
+            front.startRing(0, SIZE, driver.avail, driver.used, 0, kick, call);
+            assertEquals(taken, await(driver).id());
+            assertEquals(fresh, await(driver).id());
+            front.send(11, 0, state(0, 0));
+            assertEquals(2, front.reply(11).position(4).getInt());
+            assertEquals(Optional.empty(), driver.poll());
+            assertEquals(List.of("write", "write"), node.calls);
+            assertEquals(List.of(), InFlightLog.open(log.segment(), SIZE, 2).pending());
+        }
+    }
+
+    private static byte[] inFlight(long bytes) {
+        return payload(24).putLong(bytes).putLong(0).putInt(QUEUES | SIZE << 16).array();
+    }
+
+    /** Messages that are refused; the session and its ring go on. */
+    @Test
+    void badMessagesAreRefusedAndHarmNothing() throws Exception {
+        front.send(16, 0, u64(ProtocolFeatures.ALL));
+        front.good(2, u64(NEGOTIATED));
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        int fd = front.file.fd();
+        front.bad(5, table(region(0, MEMORY, USER, 0))); // no descriptor
+        front.bad(5, table(region(0, 1, 0, 0), region(0, 1, 0, 0)), fd); // one too few
+        front.bad(5, table(region(0, -1, USER, 0)), fd);
+        front.bad(5, table(region(-4096, 8192, USER, 0)), fd);
+        front.bad(5, table(region(0, 4096, USER, Long.MAX_VALUE)), fd);
+        front.bad(5, table(region(0, 4096, USER, 0)), kick.fd()); // cannot be mapped
+        front.bad(5, payload(8).putInt(9).array());
+        front.bad(5, new byte[0]);
+        front.bad(37, slot(SharedMemory.BASE, 4096, 0, 0), fd); // overlaps
+        front.bad(37, slot(0, 4096, 0, 0));
+        front.bad(37, new byte[39], fd);
+        front.bad(38, slot(SharedMemory.BASE + 1, MEMORY, USER, 0));
+        front.bad(6, payload(16).putLong(4096).array()); // no descriptor
+        front.bad(6, payload(16).putLong(-1).array(), fd);
+        front.bad(6, payload(16).putLong(0).array(), fd);
+        front.bad(6, payload(15).array(), fd);
+        front.bad(8, state(QUEUES, 16));
+        front.bad(8, state(-1, 16));
+        front.bad(8, state(0, 0));
+        front.bad(8, state(0, 65536));
+        front.bad(9, address(99, 0, 0, 0));
+        front.bad(9, payload(39).array());
+        front.bad(10, state(QUEUES, 0));
+        front.bad(11, state(QUEUES, 0));
+        front.bad(12, u64(0)); // no descriptor
+        front.bad(12, u64(1 << 8)); // none wanted: polling is not offered
+        front.bad(12, u64(QUEUES), kick.fd());
+        front.bad(13, u64(0));
+        front.bad(14, u64(255), error.fd());
+        front.bad(18, state(QUEUES, 1));
+        front.bad(21, new byte[0]); // no descriptor
+        front.bad(21, new byte[0], fd); // no socket
+        front.bad(24, payload(12).putInt(0).putInt(60).array());
+        front.bad(24, payload(12 + 8).putInt(252).putInt(8).array());
+        front.bad(25, payload(12 + 8).putInt(0).putInt(8).array()); // capacity is read-only
+        front.bad(25, payload(12 + 2).putInt(32).putInt(2).array());
+        front.bad(31, payload(24).putInt(16, 0).array());
+        front.bad(31, payload(24).putInt(16, QUEUES + 1 | 16 << 16).array());
+        front.bad(31, payload(24).putInt(16, QUEUES | 2048 << 16).array());
+        front.bad(32, inFlight(64), fd); // too small for its queues
+        front.bad(32, inFlight(1 << 16)); // no descriptor
+        front.bad(63, new byte[0]);
+        front.bad(1000, new byte[512]);
+        front.bad(-1, u64(0));
+        serves(driver);
+    }
+
+    /** Whoever did not ask for acknowledgements learns of a failure by the end. */
+    @Test
+    void withoutReplyAckAFailureEndsTheConnection() throws Exception {
+        front.send(8, FakeFrontEnd.NEED_REPLY, state(QUEUES, 16));
+        assertTrue(front.disconnected());
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 11, 12, 19})
+    void anUnfinishedMessageEndsTheSession(int length) throws Exception {
+        byte[] whole = payload(20).putInt(2).putInt(1).putInt(8).putLong(0).array();
+        front.raw(java.util.Arrays.copyOf(whole, length));
+        front.socket.shutdownOutput();
+        assertTrue(front.disconnected());
+    }
+
+    @Test
+    void aBadHeaderEndsTheSession() throws Exception {
+        front.raw(payload(12).putInt(1).putInt(2).putInt(0).array());
+        assertTrue(front.disconnected());
+    }
+
+    /** Ring parts outside shared memory or misaligned, sizes that no ring has: broken, not more. */
+    @Test
+    void aRingInTheWrongPlaceIsBroken() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = split();
+        front.good(14, u64(0), error.fd());
+        byte[][] places = {
+            address(0, 0, USER + driver.used, USER + driver.avail),
+            address(0, USER, USER + MEMORY, USER + driver.avail),
+            address(0, USER, USER + MEMORY - 4, USER + driver.avail),
+            address(0, USER + MEMORY - 16, USER + driver.used, USER + driver.avail),
+            address(0, USER + 8, USER + driver.used, USER + driver.avail),
+            address(0, USER, USER + driver.used + 2, USER + driver.avail),
+            address(0, USER, USER + driver.used, USER + driver.avail + 1),
+            address(0, -1, -1, -1),
+        };
+        front.good(8, state(0, SIZE));
+        front.good(10, state(0, 0));
+        front.good(13, u64(0), call.fd());
+        front.good(12, u64(0), kick.fd());
+        front.good(18, state(0, 1));
+        for (byte[] place : places) {
+            front.good(9, place);
+            error.await();
+        }
+        front.good(9, address(0, USER, USER + driver.used, USER + driver.avail));
+        front.good(8, state(0, 15)); // no power of two
+        error.await();
+        front.good(8, state(0, SIZE));
+        serves(driver);
+    }
+
+    @Test
+    void aKickDescriptorThatCannotBeWaitedForBreaksTheRing() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        front.good(12, u64(0), front.file.fd());
+        error.await();
+        front.good(12, u64(0), kick.fd());
+        serves(driver);
+    }
+
+    /** The JVM turns the access violation into an error, which must not reach anything else. */
+    @Test
+    void memoryThatIsTruncatedUnderARingBreaksThatRingOnly() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        serves(driver);
+        add(driver, 0, 0, 0, read(0));
+        front.file.resize(0);
+        kick.signal();
+        error.await();
+        assertEquals(QUEUES, front.ask(17));
+        front.send(11, 0, state(0, 0));
+        front.reply(11);
+
+        front.file.resize(MEMORY);
+        FakeDriver.Split next = split();
+        front.startRing(0, SIZE, next.avail, next.used, 0, kick, call);
+        serves(next);
+    }
+
+    @Test
+    void memoryThatIsTruncatedUnderARequestInFlightEndsThatRingOnly() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        node.cold = true;
+        node.held = true;
+        add(driver, 0, 4, 0, read(0));
+        kick.signal();
+        while (node.heldBack() == 0) {
+            Thread.onSpinWait();
+        }
+        front.send(11, 0, state(0, 0));
+        front.file.resize(0);
+        node.release(0);
+        front.reply(11);
+        assertEquals(QUEUES, front.ask(17));
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {34, 39})
+    void aResetStopsEverything(int message) throws Exception {
+        negotiate(NEGOTIATED);
+        front.good(39, u64(0xf));
+        assertEquals(0xf, front.ask(40));
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        serves(driver);
+        front.good(message, message == 39 ? u64(0) : new byte[0]);
+        assertEquals(0, front.ask(40));
+        add(driver, 0, 0, 0, read(0));
+        kick.signal();
+        front.send(11, 0, state(0, 0));
+        assertEquals(0, front.reply(11).position(4).getInt());
+        assertEquals(Optional.empty(), driver.poll());
+
+        front.good(2, u64(NEGOTIATED));
+        front.memory.segment().asSlice(0, HEADER).fill((byte) 0);
+        serves(startSplit());
+    }
+
+    /** "Migration": a bit for each page of guest memory that the device writes to. */
+    @Test
+    void whatIsWrittenIsInTheDirtyLog() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        long pages = (SharedMemory.BASE + MEMORY) / 4096;
+        long bytes = pages / 8;
+        try (MemFd file = MemFd.create("log", bytes);
+                MappedRegion log = file.map(bytes)) {
+            front.send(6, 0, payload(16).putLong(bytes).putLong(0).array(), file.fd());
+            front.reply(6);
+            serves(driver);
+            assertTrue(clean(log, 0, MEMORY), "not on yet");
+
+            front.good(2, u64(NEGOTIATED | ProtocolFeatures.F_LOG_ALL));
+            serves(driver);
+            assertTrue(dirty(log, DATA) && dirty(log, STATUS) && dirty(log, driver.used));
+            assertFalse(dirty(log, HEADER));
+            assertTrue(clean(log, DATA + 4096, MEMORY));
+            add(driver, 1, 1, 0, new Part(SharedMemory.BASE + DATA + 8192, 512, false));
+            kick.signal();
+            await(driver);
+            assertFalse(dirty(log, DATA + 8192), "the device only read it");
+
+            front.good(2, u64(NEGOTIATED));
+            log.segment().fill((byte) 0);
+            serves(driver);
+            assertTrue(clean(log, 0, MEMORY), "off again");
+        }
+    }
+
+    private static boolean dirty(MappedRegion log, long offset) {
+        long page = (SharedMemory.BASE + offset) / 4096;
+        return (log.segment().get(ValueLayout.JAVA_BYTE, page / 8) >> page % 8 & 1) != 0;
+    }
+
+    private static boolean clean(MappedRegion log, long from, long to) {
+        for (long offset = from; offset < to; offset += 4096) {
+            if (dirty(log, offset)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    @Test
+    void aDirtyLogThatIsTooSmallIsNotExceeded() throws Exception {
+        negotiate(NEGOTIATED | ProtocolFeatures.F_LOG_ALL);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        try (MemFd file = MemFd.create("log", 4096)) {
+            front.send(6, 0, payload(16).putLong(4096).putLong(0).array(), file.fd());
+            front.reply(6);
+            serves(driver);
+        }
+    }
+
+    /** "CONFIG_CHANGE_MSG": a front end that does not read holds nobody up. */
+    @Test
+    void aResizeIsToldToTheFrontEnd() throws Exception {
+        negotiate(NEGOTIATED);
+        FdSocket[] channel = FdSocket.pair();
+        front.good(21, new byte[0], channel[1].fd());
+        channel[1].close();
+        session.configChanged();
+        try (FdSocket backend = channel[0];
+                var arena = java.lang.foreign.Arena.ofConfined()) {
+            var message = arena.allocate(12, 4);
+            assertEquals(12, backend.receive(message, 0, 12, FdSocket.WAIT_ALL));
+            ByteBuffer header = message.asByteBuffer().order(ByteOrder.nativeOrder());
+            assertEquals(
+                    List.of(2, 1, 0), List.of(header.getInt(), header.getInt(), header.getInt()));
+            for (int i = 0; i < 10_000; i++) {
+                session.configChanged();
+            }
+        }
+        session.configChanged(); // and nobody is there any more
+    }
+
+    @Test
+    void theWriteCacheIsSwitchedByTheConfiguration() throws Exception {
+        negotiate(NEGOTIATED);
+        front.good(25, payload(13).putInt(32).putInt(1).putInt(0).put((byte) 0).array());
+        assertFalse(node.writeCache());
+        front.good(25, payload(13).putInt(32).putInt(1).putInt(0).put((byte) 1).array());
+        assertTrue(node.writeCache());
+    }
+
+    @Test
+    void theEndOfTheFrontEndStopsItsRings() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        serves(startSplit());
+        front.close();
+        thread.join();
+        reconnect();
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        serves(startSplit());
+        session.shutdown();
+        assertTrue(front.disconnected());
+    }
+}

@@ -1,0 +1,305 @@
+package io.blockwharf.virtio.blk;
+
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.BlockLimits;
+import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.block.BlockQueue;
+import io.blockwharf.api.block.Errno;
+import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.IoVector;
+import io.blockwharf.api.block.Permission;
+import io.blockwharf.linux.EventFd;
+import io.blockwharf.linux.LinuxException;
+
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+
+/** A disk in memory that can be told to be slow, to hold requests back, and to fail. */
+public final class MemoryNode implements BlockNode {
+    /** The content. */
+    public final MemorySegment bytes;
+
+    /** What changed the disk, in order. */
+    public final List<String> calls = new ArrayList<>();
+
+    /** Whether nothing can be done without waiting. */
+    public volatile boolean cold;
+
+    /** Whether requests of queues wait for {@link #release}. */
+    public volatile boolean held;
+
+    /** What every request fails with. */
+    public volatile Errno failure = Errno.OK;
+
+    private final List<Started> heldBack = new ArrayList<>();
+    private volatile long length;
+    private volatile boolean writeCache = true;
+    private Runnable resized = () -> {};
+
+    /** A disk full of zeroes that can grow to twice its size. */
+    public MemoryNode(long length) {
+        this.length = length;
+        bytes = Arena.ofAuto().allocate(2 * length, 4096);
+    }
+
+    private record Started(MemoryQueue queue, long cookie, Work work) {
+        void finish() {
+            Errno result = Errno.OK;
+            try {
+                work.run();
+            } catch (BlockIoException e) {
+                result = e.errno();
+            }
+            queue.finished(new Done(cookie, result));
+        }
+    }
+
+    private record Done(long cookie, Errno result) {}
+
+    private interface Work {
+        void run() throws BlockIoException;
+    }
+
+    private synchronized void call(String call) throws BlockIoException {
+        if (failure != Errno.OK) {
+            throw new BlockIoException(failure, "as told");
+        }
+        calls.add(call);
+    }
+
+    /** How many requests are held back. */
+    public synchronized int heldBack() {
+        return heldBack.size();
+    }
+
+    /** Lets the request go that was held back as the {@code i}th of those that still are. */
+    public synchronized void release(int i) {
+        heldBack.remove(i).finish();
+    }
+
+    @Override
+    public String name() {
+        return "memory";
+    }
+
+    @Override
+    public String driver() {
+        return "memory";
+    }
+
+    @Override
+    public boolean readOnly() {
+        return false;
+    }
+
+    @Override
+    public void permissions(Set<Permission> taken, Set<Permission> shared) {}
+
+    @Override
+    public void writeCache(boolean enabled) {
+        writeCache = enabled;
+    }
+
+    @Override
+    public boolean writeCache() {
+        return writeCache;
+    }
+
+    @Override
+    public void resize(long size) {
+        length = size;
+        resized.run();
+    }
+
+    @Override
+    public void onResize(Runnable listener) {
+        resized = listener;
+    }
+
+    @Override
+    public long length() {
+        return length;
+    }
+
+    @Override
+    public BlockLimits limits() {
+        return BlockLimits.NONE;
+    }
+
+    @Override
+    public void read(long offset, IoVector into) throws BlockIoException {
+        if (failure != Errno.OK) {
+            throw new BlockIoException(failure, "as told");
+        }
+        into.copyFrom(bytes, offset);
+    }
+
+    @Override
+    public void write(long offset, IoVector from, int flags) throws BlockIoException {
+        call("write");
+        from.copyTo(bytes, offset);
+    }
+
+    @Override
+    public void flush() throws BlockIoException {
+        call("flush");
+    }
+
+    @Override
+    public void discard(long offset, long count) throws BlockIoException {
+        call("discard %d+%d".formatted(offset, count));
+    }
+
+    @Override
+    public void writeZeroes(long offset, long count, int flags) throws BlockIoException {
+        call("zero %d+%d/%d".formatted(offset, count, flags));
+        bytes.asSlice(offset, count).fill((byte) 0);
+    }
+
+    @Override
+    public Extent extentAt(long offset, long count) {
+        return Extent.data(0, length);
+    }
+
+    @Override
+    public boolean tryRead(long offset, IoVector into) throws BlockIoException {
+        if (cold) {
+            return false;
+        }
+        read(offset, into);
+        return true;
+    }
+
+    @Override
+    public boolean tryWrite(long offset, IoVector from, int flags) throws BlockIoException {
+        if (cold) {
+            return false;
+        }
+        write(offset, from, flags);
+        return true;
+    }
+
+    @Override
+    public void close() {}
+
+    @Override
+    public BlockQueue openQueue(int depth) {
+        try {
+            return new MemoryQueue(depth);
+        } catch (LinuxException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private final class MemoryQueue implements BlockQueue {
+        private final int depth;
+        private final EventFd ready = EventFd.open();
+        private final List<Started> started = new ArrayList<>();
+        private final List<Done> done = new ArrayList<>();
+        private int inFlight;
+
+        MemoryQueue(int depth) throws LinuxException {
+            this.depth = depth;
+        }
+
+        private void start(long cookie, Work work) {
+            if (inFlight == depth) {
+                throw new IllegalStateException("too many in flight");
+            }
+            inFlight++;
+            started.add(new Started(this, cookie, work));
+        }
+
+        private synchronized void finished(Done result) {
+            done.add(result);
+            try {
+                ready.signal();
+            } catch (LinuxException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
+        @Override
+        public void read(long cookie, long offset, IoVector into) {
+            start(cookie, () -> MemoryNode.this.read(offset, into));
+        }
+
+        @Override
+        public void write(long cookie, long offset, IoVector from, int flags) {
+            start(cookie, () -> MemoryNode.this.write(offset, from, flags));
+        }
+
+        @Override
+        public void flush(long cookie) {
+            start(cookie, MemoryNode.this::flush);
+        }
+
+        @Override
+        public void discard(long cookie, long offset, long count) {
+            start(cookie, () -> MemoryNode.this.discard(offset, count));
+        }
+
+        @Override
+        public void writeZeroes(long cookie, long offset, long count, int flags) {
+            start(cookie, () -> MemoryNode.this.writeZeroes(offset, count, flags));
+        }
+
+        @Override
+        public void submit() {
+            if (started.isEmpty()) {
+                return;
+            }
+            if (held) {
+                synchronized (MemoryNode.this) {
+                    heldBack.addAll(started);
+                }
+            } else {
+                for (Started request : started) {
+                    request.finish();
+                }
+            }
+            started.clear();
+        }
+
+        @Override
+        public int reap(Completion completion) {
+            if (inFlight == 0) {
+                return 0;
+            }
+            List<Done> finished;
+            synchronized (this) {
+                try {
+                    ready.clear();
+                } catch (LinuxException e) {
+                    throw new UncheckedIOException(e);
+                }
+                finished = List.copyOf(done);
+                done.clear();
+            }
+            inFlight -= finished.size();
+            for (Done request : finished) {
+                completion.completed(request.cookie(), request.result());
+            }
+            return finished.size();
+        }
+
+        @Override
+        public int inFlight() {
+            return inFlight;
+        }
+
+        @Override
+        public int fd() {
+            return ready.fd();
+        }
+
+        @Override
+        public void close() {
+            ready.close();
+        }
+    }
+}
