@@ -25,7 +25,7 @@ record FuseSettings(int threads, boolean passthrough, boolean ring) {
         return new FuseSettings(
                 threads == null ? usual : Integer.parseInt(threads.toString()),
                 isOn(properties.apply("passthrough"), true),
-                isOn(properties.apply("ring"), false));
+                isOn(properties.apply("ring"), true));
     }
 
     private static boolean isOn(Object property, boolean usual) {
