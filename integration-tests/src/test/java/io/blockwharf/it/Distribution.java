@@ -39,6 +39,8 @@ final class Distribution {
         return composite(
                 junitBundles(),
                 frameworkProperty("org.ops4j.pax.logging.DefaultServiceLog.level").value("WARN"),
+                // As the launcher does: standard input is the test runner's.
+                frameworkProperty("gosh.args").value("--nointeractive --noshutdown"),
                 systemProperty("blockwharf.distribution").value(HOME.toString()),
                 composite(bundles));
     }
