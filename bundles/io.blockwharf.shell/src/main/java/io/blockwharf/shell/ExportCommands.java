@@ -22,6 +22,7 @@ import java.util.Map;
             "osgi.command.scope=export",
             "osgi.command.function=add",
             "osgi.command.function=list",
+            "osgi.command.function=show",
             "osgi.command.function=del",
             "osgi.command.function=types"
         })
@@ -49,6 +50,12 @@ public final class ExportCommands {
     @Descriptor("list the exports, newest first")
     public List<BlockExportInfo> list() {
         return new ArrayList<>(exports.list());
+    }
+
+    /** What the driver of an export tells about it; empty if there is no such export. */
+    @Descriptor("show how an export is served: export:show e0")
+    public Map<String, Object> show(@Descriptor("ID") String id) {
+        return exports.details(id);
     }
 
     /** Removes an export that nobody uses. */
