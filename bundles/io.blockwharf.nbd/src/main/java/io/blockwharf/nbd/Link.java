@@ -6,7 +6,7 @@ import java.lang.foreign.MemorySegment;
 /**
  * The bytes of a connection, in both directions: plain or through TLS. Sending is in two steps:
  * what is {@link #add added} is not copied and leaves with {@link #flush}. Owned by the thread that
- * serves the connection, except for {@link #shutdown}.
+ * serves the connection.
  *
  * <p>On a link that waits, {@link #receive} and {@link #flush} block; on one that does not, they
  * tell.
@@ -58,11 +58,6 @@ interface Link extends AutoCloseable {
 
     /** What to wait for. */
     int fd();
-
-    /**
-     * Ends the connection: whoever waits in a call returns. From any thread, also after the end.
-     */
-    void shutdown();
 
     @Override
     void close();

@@ -48,6 +48,7 @@ final class NbdServer implements AutoCloseable {
 
     private final ListeningSocket listening;
     private final Limits limits;
+    private volatile Optional<TlsPolicy> tls = Optional.empty();
     private final Thread acceptor;
     private final ScheduledThreadPoolExecutor timer;
 
@@ -82,6 +83,16 @@ final class NbdServer implements AutoCloseable {
      */
     static NbdServer bind(SocketAddress address, Limits limits) throws LinuxException {
         return new NbdServer(ListeningSocket.open(address, BACKLOG), limits);
+    }
+
+    /** Insists on TLS; before {@link #start}. */
+    void require(TlsPolicy policy) {
+        tls = Optional.of(policy);
+    }
+
+    /** The policy, if the server insists on TLS. */
+    Optional<TlsPolicy> tls() {
+        return tls;
     }
 
     /** Accepts clients from now on. */

@@ -1,5 +1,7 @@
 package io.blockwharf.nbd;
 
+import io.blockwharf.api.export.Authorizer;
+import io.blockwharf.api.export.TlsCredentials;
 import io.blockwharf.api.qmp.ObjectStore;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.linux.LinuxException;
@@ -11,6 +13,7 @@ import org.osgi.service.component.annotations.Reference;
 
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Predicate;
 
 /**
  * The NBD server of the daemon, between {@code nbd-server-start} and {@code nbd-server-stop}.
@@ -43,7 +46,11 @@ public final class NbdServers {
         try {
             NbdServer bound = NbdServer.bind(arguments.addr(), limits);
             try {
-                arguments.tlsCreds().ifPresent(this::checkCredentials);
+                arguments
+                        .tlsCreds()
+                        .map(this::credentials)
+                        .map(found -> new TlsPolicy(found, admission(arguments.tlsAuthz())))
+                        .ifPresent(bound::require);
             } catch (QmpException e) {
                 bound.unlink(); // "a failed start removes the socket again"
                 bound.close();
@@ -56,10 +63,33 @@ public final class NbdServers {
         }
     }
 
-    private void checkCredentials(String id) {
-        throw objects.exists(id)
-                ? QmpException.generic("Object with id '%s' is not TLS credentials", id)
-                : QmpException.generic("No TLS credentials with id '%s'", id);
+    private TlsCredentials credentials(String id) {
+        if (!objects.exists(id)) {
+            throw QmpException.generic("No TLS credentials with id '%s'", id);
+        }
+        TlsCredentials found =
+                objects.find(id, TlsCredentials.class)
+                        .orElseThrow(
+                                () ->
+                                        QmpException.generic(
+                                                "Object with id '%s' is not TLS credentials", id));
+        if (!found.forServer()) {
+            throw QmpException.generic("Expected TLS credentials for a server endpoint");
+        }
+        return found;
+    }
+
+    /** The authorizer is looked up for each client: one that is missing lets nobody in. */
+    private Predicate<Optional<String>> admission(Optional<String> authorizer) {
+        if (authorizer.isEmpty()) {
+            return _ -> true;
+        }
+        String id = authorizer.get();
+        return identity ->
+                identity.isPresent()
+                        && objects.find(id, Authorizer.class)
+                                .map(found -> found.allows(identity.get()))
+                                .orElse(false);
     }
 
     /** The running server. */

@@ -9,6 +9,8 @@ import java.io.IOException;
 import java.time.Instant;
 import java.util.Optional;
 
+import javax.net.ssl.SSLException;
+
 /**
  * One connection, from its greeting to its end.
  *
@@ -24,7 +26,13 @@ final class NbdSession {
 
     private final NbdServer server;
     private final long number;
-    private final Link link;
+    private final FdSocket socket;
+
+    /** Guards what ends the connection from other threads against its being ended already. */
+    private final Object ending = new Object();
+
+    private Link link;
+    private volatile Optional<Tls> tls = Optional.empty();
     private final Input in = new Input();
     private boolean linkClosed;
     private final Instant since = Instant.now();
@@ -48,7 +56,28 @@ final class NbdSession {
         socket.noDelay(true);
         peer = socket.peerAddress().text();
         credentials = socket.peerCredentials();
+        this.socket = socket;
         link = new PlainLink(socket);
+    }
+
+    /** That the connection is encrypted, and for whom. */
+    private record Tls(Optional<String> identity) {}
+
+    /**
+     * Goes on through TLS: NBD_OPT_STARTTLS. Waits for the handshake.
+     *
+     * @return what to use instead of the link from now on
+     * @throws IOException if the handshake fails, or the client is not let in
+     */
+    Link startTls(TlsPolicy policy) throws IOException {
+        TlsLink secure = TlsLink.accept(socket, policy.credentials().newServerEngine());
+        link = secure;
+        Optional<String> identity = policy.credentials().identity(secure.session());
+        if (!policy.admits().test(identity)) {
+            throw new SSLException("the client is not let in");
+        }
+        tls = Optional.of(new Tls(identity));
+        return secure;
     }
 
     /** Identifies the connection. */
@@ -67,8 +96,8 @@ final class NbdSession {
                 credentials.map(c -> Integer.toUnsignedLong(c.uid())),
                 credentials.map(c -> Integer.toUnsignedLong(c.gid())),
                 since.getEpochSecond(),
-                false,
-                Optional.empty(),
+                tls.isPresent(),
+                tls.flatMap(Tls::identity),
                 attached.map(NbdExport::name),
                 done.reads(),
                 done.writes(),
@@ -178,9 +207,9 @@ final class NbdSession {
 
     /** Ends the connection at once; requests in flight are finished first. From any thread. */
     void disconnect() {
-        synchronized (link) {
+        synchronized (ending) {
             if (!linkClosed) {
-                link.shutdown();
+                socket.shutdown();
             }
         }
     }
@@ -201,7 +230,7 @@ final class NbdSession {
             wrote = transmission.wrote();
             transmission.close();
         }
-        synchronized (link) {
+        synchronized (ending) {
             linkClosed = true;
             link.close();
         }

@@ -30,7 +30,8 @@ final class Negotiation {
     /** Names longer than this are cut in messages. */
     private static final int MAX_NAME_IN_TEXT = 80;
 
-    private final Link link;
+    private Link link;
+    private boolean secure;
     private final Input in;
     private final NbdServer server;
     private final NbdSession session;
@@ -112,7 +113,43 @@ final class Negotiation {
         if (!fixed && !(request instanceof OptionRequest.ExportName)) {
             return Step.OVER; // "In non-fixed newstyle only one option can be set"
         }
-        return answer(option, request);
+        return server.tls().isPresent() && !secure
+                ? answerBeforeTls(option, request)
+                : answer(option, request);
+    }
+
+    /** "FORCEDTLS mode". */
+    private Step answerBeforeTls(int option, OptionRequest request) throws IOException {
+        return switch (request) {
+            case OptionRequest.StartTls _, OptionRequest.Abort _ -> answer(option, request);
+            case OptionRequest.ExportName _ -> Step.OVER;
+            default ->
+                    fail(
+                            option,
+                            Reason.TLS_REQD,
+                            "Option 0x%x not permitted before TLS".formatted(option));
+        };
+    }
+
+    private Step startTls(int option) throws IOException {
+        if (server.tls().isEmpty()) {
+            return fail(option, Reason.POLICY, "TLS not configured");
+        }
+        if (secure) {
+            return fail(option, Reason.INVALID, "TLS already enabled");
+        }
+        if (in.available() > 0) {
+            // Said before TLS, to be believed after it: somebody in between may have put it there
+            return Step.OVER;
+        }
+        acknowledge(option);
+        link = session.startTls(server.tls().get());
+        secure = true;
+        // "the server MUST NOT preserve any negotiation state"
+        style = ReplyStyle.SIMPLE;
+        contextsOf = "";
+        contexts = List.of();
+        return Step.NEXT;
     }
 
     private Step tooLong(int option, long length) throws IOException {
@@ -124,6 +161,9 @@ final class Negotiation {
         }
         if (!fixed || option == OptionRequest.EXPORT_NAME) {
             return Step.OVER;
+        }
+        if (server.tls().isPresent() && !secure) {
+            return answerBeforeTls(option, new OptionRequest.Unknown(option));
         }
         if (OptionRequest.decode(option, new byte[0]) instanceof OptionRequest.Unknown unknown) {
             return answer(option, unknown);
@@ -145,7 +185,7 @@ final class Negotiation {
                 }
                 yield acknowledge(option);
             }
-            case OptionRequest.StartTls() -> fail(option, Reason.POLICY, "TLS not configured");
+            case OptionRequest.StartTls() -> startTls(option);
             case OptionRequest.Info info -> info(option, info);
             case OptionRequest.StructuredReply() -> structuredReply(option);
             case OptionRequest.ExtendedHeaders() -> extendedHeaders(option);

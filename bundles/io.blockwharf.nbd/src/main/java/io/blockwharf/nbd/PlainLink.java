@@ -27,11 +27,6 @@ final class PlainLink implements Link {
         this.socket = socket;
     }
 
-    /** The socket, for the TLS handshake that follows on it. */
-    FdSocket socket() {
-        return socket;
-    }
-
     @Override
     public long receive(MemorySegment into, long offset, long length) throws IOException {
         return socket.receive(into, offset, length, 0);
@@ -125,11 +120,6 @@ final class PlainLink implements Link {
     @Override
     public int fd() {
         return socket.fd();
-    }
-
-    @Override
-    public void shutdown() {
-        socket.shutdown();
     }
 
     @Override

@@ -77,8 +77,5 @@ final class ScriptedLink implements Link {
     }
 
     @Override
-    public void shutdown() {}
-
-    @Override
     public void close() {}
 }

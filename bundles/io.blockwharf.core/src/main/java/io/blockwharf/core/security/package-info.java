@@ -1,0 +1,2 @@
+/** TLS credentials and authorizers: object types that servers use. */
+package io.blockwharf.core.security;
