@@ -1,0 +1,98 @@
+package io.blockwharf.it.vhostuser;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.fail;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * A virtual machine that runs one script and ends with its status: {@code guest/run-guest.sh}. What
+ * it boots is built once and kept; {@code BLOCKWHARF_GUEST} names one that is there already.
+ */
+final class Guest implements AutoCloseable {
+    private static final Path SCRIPTS = Path.of("guest").toAbsolutePath();
+    private static final int LIMIT_SECONDS = 180;
+
+    private final Process process;
+    private final BufferedReader output;
+    private final StringBuilder seen = new StringBuilder();
+
+    private Guest(Process process) {
+        this.process = process;
+        this.output = process.inputReader();
+    }
+
+    /** What all guests boot. */
+    static Path image() throws IOException, InterruptedException {
+        Optional<String> ready = Optional.ofNullable(System.getenv("BLOCKWHARF_GUEST"));
+        if (ready.isPresent()) {
+            return Path.of(ready.get());
+        }
+        Path out = Path.of("target", "guest").toAbsolutePath();
+        Files.createDirectories(out.getParent());
+        var builder = new ProcessBuilder(SCRIPTS.resolve("build-guest.sh").toString());
+        builder.environment().put("OUT", out.toString());
+        builder.redirectErrorStream(true);
+        Process build = builder.start();
+        String log = new String(build.getInputStream().readAllBytes());
+        assertEquals(0, build.waitFor(), log);
+        return out;
+    }
+
+    /**
+     * Boots a guest with a disk behind a vhost-user socket, to which it connects again when it is
+     * lost.
+     *
+     * @param script of {@code guest/tests}, which finds {@code blk-verify.sh} in its home
+     */
+    static Guest start(Path image, Path socket, int queues, String script, String... environment)
+            throws IOException {
+        var command = new ArrayList<>(List.of(SCRIPTS.resolve("run-guest.sh").toString()));
+        command.addAll(List.of("-q", "-S", "-m", "512M", "-o", image.toString()));
+        command.addAll(List.of("-t", Integer.toString(LIMIT_SECONDS)));
+        command.addAll(
+                List.of("-p", SCRIPTS.resolve("tests/blk-verify.sh") + ":/root/blk-verify.sh"));
+        for (String variable : environment) {
+            command.addAll(List.of("-e", variable));
+        }
+        command.add(SCRIPTS.resolve("tests").resolve(script).toString());
+        command.addAll(List.of("--", "-chardev"));
+        command.add("socket,id=disk,reconnect-ms=100,path=" + socket);
+        command.add("-device");
+        command.add("vhost-user-blk-pci,chardev=disk,num-queues=" + queues);
+        return new Guest(new ProcessBuilder(command).redirectErrorStream(true).start());
+    }
+
+    /** Waits until the script prints this line. */
+    void await(String line) throws IOException {
+        for (String next; (next = output.readLine()) != null; ) {
+            seen.append(next).append('\n');
+            if (next.strip().equals(line)) {
+                return;
+            }
+        }
+        fail("the guest never said " + line + ":\n" + seen);
+    }
+
+    /** Waits until the script has ended, and demands that it succeeded. */
+    void succeeds() throws IOException, InterruptedException {
+        output.lines().forEach(line -> seen.append(line).append('\n'));
+        if (!process.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS)) {
+            fail("the guest does not end:\n" + seen);
+        }
+        assertEquals(0, process.exitValue(), seen::toString);
+    }
+
+    @Override
+    public void close() throws IOException {
+        process.destroy(); // its script ends QEMU
+        output.close();
+    }
+}

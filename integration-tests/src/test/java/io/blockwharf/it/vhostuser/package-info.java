@@ -1,0 +1,2 @@
+/** vhost-user-blk exports used by virtual machines. */
+package io.blockwharf.it.vhostuser;
