@@ -28,7 +28,7 @@ public final class QueryChardevBackends
     }
 
     /** The kinds that there are. */
-    static Stream<String> names() {
+    public static Stream<String> names() {
         return Stream.of(ChardevBackend.class.getPermittedSubclasses())
                 .map(kind -> kind.getSimpleName().toLowerCase(Locale.ROOT));
     }

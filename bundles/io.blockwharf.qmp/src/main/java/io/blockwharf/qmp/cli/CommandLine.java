@@ -4,6 +4,7 @@ import io.blockwharf.api.qmp.QmpDispatcher;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.qmp.chardev.ChardevOption;
 import io.blockwharf.qmp.chardev.Chardevs;
+import io.blockwharf.qmp.chardev.QueryChardevBackends;
 import io.blockwharf.qmp.wire.JsonReader;
 
 import org.osgi.service.component.annotations.Activate;
@@ -30,6 +31,10 @@ import java.util.stream.Collectors;
 @Component(service = Function.class, property = "blockwharf.role=command-line")
 public final class CommandLine implements Function<List<String>, Optional<String>> {
     private static final String CHARDEV = "chardev";
+    private static final String OBJECT = "object";
+
+    /** What {@link #apply} answers when there was only something to show. */
+    private static final Optional<String> SHOWN = Optional.of("");
 
     /** The launcher's options; true: with an argument. */
     private static final Map<String, Boolean> OF_LAUNCHER =
@@ -79,6 +84,11 @@ public final class CommandLine implements Function<List<String>, Optional<String
                 Found option = find(args, i);
                 if (!OF_LAUNCHER.containsKey(option.name())) {
                     try {
+                        Optional<String> help = help(option);
+                        if (help.isPresent()) {
+                            System.out.println(help.get());
+                            return SHOWN;
+                        }
                         execute(option);
                     } catch (QmpException e) {
                         String hint = e.hint().isEmpty() ? "" : "\n" + e.hint();
@@ -152,6 +162,33 @@ public final class CommandLine implements Function<List<String>, Optional<String
         return options;
     }
 
+    /** What there is to show if the argument asks for it, instead of carrying the option out. */
+    private Optional<String> help(Found found) {
+        String argument = found.argument().orElseThrow();
+        if (found.name().equals(CHARDEV)) {
+            boolean asked = argument.equals("help") || argument.equals("?");
+            return asked ? Optional.of(chardevHelp()) : Optional.empty();
+        } else if (argument.startsWith("{")) {
+            return Optional.empty();
+        }
+        String implied = implied(found.name());
+        Keyval.Parsed parsed = Keyval.parse(argument, implied);
+        if (!parsed.help()) {
+            return Optional.empty();
+        } else if (!found.name().equals(OBJECT)) {
+            throw QmpException.generic("Help is not available for this option");
+        }
+        ObjectHelp help = new ObjectHelp(dispatcher.execute("query-qmp-schema", Map.of()));
+        return Optional.of(
+                help.text(
+                        Optional.ofNullable(parsed.members().get(implied)).map(Object::toString)));
+    }
+
+    private static String chardevHelp() {
+        return QueryChardevBackends.names()
+                .collect(Collectors.joining("\n  ", "Available chardev backend types: \n  ", ""));
+    }
+
     private void execute(Found found) {
         String argument = found.argument().orElseThrow();
         if (found.name().equals(CHARDEV)) {
@@ -160,9 +197,6 @@ public final class CommandLine implements Function<List<String>, Optional<String
             dispatcher.option(found.name(), json(argument), false);
         } else {
             Keyval.Parsed parsed = Keyval.parse(argument, implied(found.name()));
-            if (parsed.help()) {
-                throw QmpException.generic("Help is not available for this option");
-            }
             dispatcher.option(found.name(), parsed.members(), true);
         }
     }

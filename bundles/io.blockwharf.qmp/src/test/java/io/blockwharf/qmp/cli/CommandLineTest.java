@@ -10,7 +10,11 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /** Texts are qemu-storage-daemon 7.2's, and so are getopt_long's. */
@@ -113,5 +117,72 @@ class CommandLineTest {
     void oldFormsOfBooleansAreWarnedAbout() {
         apply("--chardev socket,id=m,path=x,server,nowait");
         assertEquals(List.of("{}: warning: {}", "{}: warning: {}"), log.warnings);
+    }
+
+    @ParameterizedTest(name = "[{index}] {0}")
+    @CsvSource(
+            delimiter = '|',
+            textBlock =
+                    """
+                    help              | List of user creatable objects:~  secret~  thread
+                    ?                 | List of user creatable objects:~  secret~  thread
+                    nope,help         | List of user creatable objects:~  secret~  thread
+                    thread,help       | thread options:~  max=<int>~  mode=<a¦b>~  names=<string...>
+                    thread,id=x,help  | thread options:~  max=<int>~  mode=<a¦b>~  names=<string...>
+                    secret,help       | secret options:~
+                    """)
+    void helpOnObjects(String argument, String expected) {
+        dispatcher.option("object", "qom-type");
+        dispatcher.command(
+                "query-qmp-schema",
+                _ ->
+                        List.of(
+                                Map.of("name", "object-add", "arg-type", "1"),
+                                Map.of(
+                                        "name",
+                                        "1",
+                                        "variants",
+                                        List.of(
+                                                Map.of("case", "thread", "type", "2"),
+                                                Map.of("case", "secret", "type", "3"))),
+                                Map.of(
+                                        "name",
+                                        "2",
+                                        "members",
+                                        List.of(
+                                                Map.of("name", "names", "type", "[str]"),
+                                                Map.of("name", "max", "type", "int"),
+                                                Map.of("name", "mode", "type", "4"))),
+                                Map.of("name", "3", "members", List.of()),
+                                Map.of(
+                                        "name",
+                                        "4",
+                                        "meta-type",
+                                        "enum",
+                                        "values",
+                                        List.of("a", "b")),
+                                Map.of(
+                                        "name",
+                                        "[str]",
+                                        "meta-type",
+                                        "array",
+                                        "element-type",
+                                        "str"),
+                                Map.of("name", "str", "meta-type", "builtin"),
+                                Map.of("name", "int", "meta-type", "builtin")));
+        PrintStream before = System.out;
+        ByteArrayOutputStream shown = new ByteArrayOutputStream();
+        System.setOut(new PrintStream(shown, true, StandardCharsets.UTF_8));
+        try {
+            assertEquals(
+                    Optional.of(""),
+                    commandLine.apply(List.of("--object", argument, "--export", "nbd")));
+        } finally {
+            System.setOut(before);
+        }
+        assertEquals(
+                expected.replace('¦', '|').replace('~', '\n') + "\n",
+                shown.toString(StandardCharsets.UTF_8));
+        assertEquals(List.of(), dispatcher.carriedOut);
     }
 }
