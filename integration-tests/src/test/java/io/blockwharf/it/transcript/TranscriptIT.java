@@ -34,29 +34,25 @@ import java.util.stream.Stream;
  */
 class TranscriptIT {
     private static final ObjectMapper JSON = new ObjectMapper();
-    private static final String OURS =
-            Path.of(System.getProperty("blockwharf.distribution"), "bin", "blockwharf").toString();
-    private static final String THEIRS = "qemu-storage-daemon";
-
     @TempDir Path directory;
 
     static Stream<Arguments> transcripts() throws IOException {
         List<Arguments> runs = new ArrayList<>();
         try (var files = Files.list(Path.of("src/test/resources/transcripts"))) {
             for (Path file : files.sorted().toList()) {
-                runs.add(Arguments.of(file, OURS));
-                runs.add(Arguments.of(file, THEIRS));
+                runs.add(Arguments.of(file, Program.OURS));
+                runs.add(Arguments.of(file, Program.THEIRS));
             }
         }
         return runs.stream();
     }
 
-    @ParameterizedTest(name = "{0} against {1}")
+    @ParameterizedTest
     @MethodSource("transcripts")
     @Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
-    void replay(Path transcript, String program) throws IOException, InterruptedException {
+    void replay(Path transcript, Program program) throws IOException, InterruptedException {
         List<String> lines = Files.readAllLines(transcript);
-        List<String> command = new ArrayList<>(List.of(program));
+        List<String> command = new ArrayList<>(List.of(program.path()));
         for (String line : lines) {
             if (line.startsWith("args:")) {
                 String arguments = line.substring(5).strip();

@@ -1,0 +1,131 @@
+package io.blockwharf.it.transcript;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+import java.io.IOException;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.channels.Channels;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/** The shell as a script sees it, on standard input and on a local socket. */
+class ShellIT {
+    @TempDir Path directory;
+
+    private Process start(String... arguments) throws IOException {
+        List<String> command = new ArrayList<>(List.of(Program.OURS.path()));
+        command.addAll(List.of(arguments));
+        return new ProcessBuilder(command)
+                .redirectError(directory.resolve("stderr").toFile())
+                .start();
+    }
+
+    private static void end(Process daemon) throws InterruptedException {
+        try {
+            assertTrue(daemon.waitFor(60, TimeUnit.SECONDS), "does not end");
+            assertEquals(0, daemon.exitValue());
+        } finally {
+            daemon.destroyForcibly();
+        }
+    }
+
+    @Test
+    @Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
+    void aScriptOnStandardInput() throws IOException, InterruptedException {
+        Process daemon = start("--shell", "stdio");
+        try (var in = daemon.outputWriter(StandardCharsets.UTF_8)) {
+            in.write(
+                    """
+                    node:add null-co node-name=n size=1048576
+                    nbd:start %s
+                    export:add nbd id=e node-name=n
+                    export:add nbd id=e node-name=n
+                    each (export:list) {
+                      $it id
+                    }
+                    ((export:list) get 0) type
+                    export:add nbd node-name=n
+                    object:add iothread id=t
+                    export:del nope
+                    export:del e
+                    node:del n
+                    node:list
+                    object:del t
+                    nope
+                    echo "the end"
+                    qmp:run quit
+                    """
+                            .formatted(directory.resolve("nbd")));
+        }
+        String output = new String(daemon.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertEquals(
+                """
+                NAME  DRIVER   READ-ONLY  SIZE     FILE
+                n     null-co  no         1048576  null-co://
+                ID  TYPE  NODE-NAME  SHUTTING-DOWN
+                e   nbd   n          no
+                error: Block export id 'e' is already in use
+                e
+
+                nbd
+                error: Parameter 'id' is missing
+                ID  TYPE
+                t   iothread
+                error: Export 'nope' is not found
+                error: Command not found: nope
+                the end
+                {
+                }
+                """,
+                output);
+        end(daemon);
+    }
+
+    @Test
+    @Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
+    void sessionsOnALocalSocket() throws IOException, InterruptedException {
+        Path socket = directory.resolve("sh");
+        Path pid = directory.resolve("pid");
+        Process daemon = start("--shell", "path=" + socket, "--pidfile", pid.toString());
+        while (Files.notExists(pid)) {
+            assertTrue(daemon.isAlive(), () -> "the daemon ended");
+            TimeUnit.MILLISECONDS.sleep(20);
+        }
+        assertEquals(
+                "rw-------", PosixFilePermissions.toString(Files.getPosixFilePermissions(socket)));
+        try (SocketChannel first = connect(socket);
+                SocketChannel second = connect(socket)) {
+            assertEquals("2\n2\n", talk(second, "x = 2\necho $x\nexit\n"));
+            assertEquals("error: Command not found: y\n", talk(first, "y\nexit\n"));
+        }
+        try (SocketChannel third = connect(socket)) {
+            assertTrue(talk(third, "export:types\nexit\n").contains("nbd"));
+        }
+        daemon.destroy();
+        end(daemon);
+        assertTrue(Files.notExists(socket));
+    }
+
+    private static SocketChannel connect(Path socket) throws IOException {
+        SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX);
+        channel.connect(UnixDomainSocketAddress.of(socket));
+        return channel;
+    }
+
+    private static String talk(SocketChannel channel, String script) throws IOException {
+        Channels.newOutputStream(channel).write(script.getBytes(StandardCharsets.UTF_8));
+        return new String(Channels.newInputStream(channel).readAllBytes(), StandardCharsets.UTF_8);
+    }
+}
