@@ -5,7 +5,6 @@ import io.blockwharf.linux.Epoll;
 import io.blockwharf.linux.EventLoop;
 import io.blockwharf.linux.LinuxException;
 
-
 /** An iothread for tests. */
 final class LoopThread implements IoThread, AutoCloseable {
     private final EventLoop loop;

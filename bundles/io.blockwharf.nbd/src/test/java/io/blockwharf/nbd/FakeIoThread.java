@@ -5,7 +5,6 @@ import io.blockwharf.linux.Epoll;
 import io.blockwharf.linux.EventLoop;
 import io.blockwharf.linux.LinuxException;
 
-
 /** An iothread object as core makes it, without polling. */
 final class FakeIoThread implements IoThread, AutoCloseable {
     private final EventLoop loop;

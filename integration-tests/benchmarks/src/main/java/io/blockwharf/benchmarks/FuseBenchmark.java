@@ -271,7 +271,7 @@ public final class FuseBenchmark {
                 .append(options.duration().toMillis())
                 .append(
                         " ms; in brackets the factor over qemu-storage-daemon. fio, direct I/O,"
-                            + " all")
+                                + " all")
                 .append(" processors; images of ")
                 .append(IMAGE_MIB)
                 .append(" MiB in tmpfs.\n")
