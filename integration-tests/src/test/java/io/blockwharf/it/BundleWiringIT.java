@@ -38,7 +38,6 @@ class BundleWiringIT {
             virtio     | api.block             |            | yes
             fuse       | api linux             |            | no
             vhostuser  | api linux virtio      |            | no
-            vduse      | api linux virtio      |            | no
             """;
 
     @ParameterizedTest(name = "{0} -> {1}")

@@ -1,2 +1,0 @@
-/** VDUSE export driver. */
-package io.blockwharf.vduse;
