@@ -178,6 +178,10 @@ final class NbdSession {
     }
 
     private void watch() {
+        // First: what is in flight when the client leaves is reported by the queue alone.
+        if (queueWatch == null && transmission.queue().isPresent()) {
+            queueWatch = loop.watch(transmission.queue().get().fd(), this::turn);
+        }
         if (transmission.socketDone()) {
             socketWatch.close(); // a socket that is hung up would be reported again and again
             return;
@@ -189,9 +193,6 @@ final class NbdSession {
         if (writing != transmission.wantsOutput()) {
             writing = !writing;
             socketWatch.writable(writing);
-        }
-        if (queueWatch == null && transmission.queue().isPresent()) {
-            queueWatch = loop.watch(transmission.queue().get().fd(), this::turn);
         }
     }
 

@@ -198,6 +198,16 @@ final class Client implements AutoCloseable {
         return send(header(type, flags, cookie, offset, length, 0));
     }
 
+    /** A request and right behind it, in one piece, the end of the session. */
+    Client requestAndLeave(int type, long cookie, long offset, long length) throws IOException {
+        ByteBuffer last = header(type, 0, cookie, offset, length, 0);
+        ByteBuffer leave = header(DISC, 0, cookie, 0, 0, 0);
+        return send(
+                ByteBuffer.allocate(last.position() + leave.position())
+                        .put(last.flip())
+                        .put(leave.flip()));
+    }
+
     Client write(int flags, long cookie, long offset, byte[] data) throws IOException {
         int all = extended ? flags | PAYLOAD_LEN : flags;
         return send(header(WRITE, all, cookie, offset, data.length, data.length).put(data));

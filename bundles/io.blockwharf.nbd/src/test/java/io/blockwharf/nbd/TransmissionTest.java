@@ -541,6 +541,18 @@ abstract class TransmissionTest {
         }
     }
 
+    /** Both arrive together, so the queue is born in the same turn in which the socket ends. */
+    @Test
+    void disconnectRightBehindARequestFinishesIt() throws Exception {
+        node.held = true;
+        try (Client client = client(8)) {
+            client.requestAndLeave(Client.WRITE_ZEROES, 1, 0, 4096);
+            node.release(1);
+            assertEquals(0, client.result());
+            assertTrue(client.isClosed());
+        }
+    }
+
     @Test
     void hardRemovalFinishesWhatIsInFlightAndFlushes() throws Exception {
         node.held = true;
