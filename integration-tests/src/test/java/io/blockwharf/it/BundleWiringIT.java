@@ -27,14 +27,14 @@ class BundleWiringIT {
 
     private static final String ARROWS =
             """
-            # bundle   | may import (of ours)  | libraries  | exports packages
+            # bundle   | may import (of ours)  | libraries             | exports packages
             api        |                       |            | yes
             linux      |                       | jna        | yes
             core       | api linux             |            | no
             block      | api linux             |            | no
             nbd        | api linux             |            | no
             qmp        | api linux             | jackson    | no
-            shell      | api linux             | gogo       | no
+            shell      | api linux             | felix.service.command | no
             virtio     | api.block             |            | yes
             fuse       | api linux             |            | no
             vhostuser  | api linux virtio      |            | no

@@ -49,6 +49,10 @@ final class FileImage implements BlockImage {
     private final Optional<ImageLocks> locks;
     private final BlockLimits limits;
     private final FileExtents extents;
+
+    /** The file as its own run of bytes in itself, of any length; empty if it is not cached. */
+    private final Optional<HostExtent> whole;
+
     private volatile long length;
 
     // What the file system or device turned out not to have
@@ -75,6 +79,10 @@ final class FileImage implements BlockImage {
         maxBatch = (int) Math.min(spec.options().aioMaxBatch().orElse(0L), Integer.MAX_VALUE);
         limits = limits(file, direct);
         extents = new FileExtents(file);
+        whole =
+                direct
+                        ? Optional.empty()
+                        : Optional.of(new HostExtent(file.fd(), 0, 0, Long.MAX_VALUE));
         length = file.length();
     }
 
@@ -553,7 +561,7 @@ final class FileImage implements BlockImage {
 
     @Override
     public Optional<HostExtent> hostExtent(long offset, long bytes) {
-        return direct ? Optional.empty() : Optional.of(new HostExtent(file.fd(), offset, bytes));
+        return whole;
     }
 
     @Override

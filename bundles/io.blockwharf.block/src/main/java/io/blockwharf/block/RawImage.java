@@ -24,10 +24,14 @@ final class RawImage implements BlockImage {
     /** A child's extent and what it is here: most often the same is asked for again. */
     private record Seen(Extent child, Extent here) {}
 
+    /** The same for where the bytes lie. */
+    private record Host(HostExtent there, Optional<HostExtent> here) {}
+
     private final BlockNode child;
     private final long start;
     private final OptionalLong size;
     private volatile Seen seen;
+    private volatile Host host = new Host(new HostExtent(-1, 0, 0, 0), Optional.empty());
 
     /**
      * A window.
@@ -114,7 +118,21 @@ final class RawImage implements BlockImage {
 
     @Override
     public Optional<HostExtent> hostExtent(long offset, long bytes) {
-        return child.hostExtent(start + offset, bytes);
+        Optional<HostExtent> there = child.hostExtent(start + offset, bytes);
+        if (start == 0 || there.isEmpty()) {
+            return there;
+        }
+        Host last = host;
+        if (last.there != there.get()) {
+            HostExtent below = there.get();
+            // What lies before the window has negative offsets, which nobody asks for.
+            HostExtent here =
+                    new HostExtent(
+                            below.fd(), below.offset() - start, below.position(), below.length());
+            last = new Host(below, Optional.of(here));
+            host = last;
+        }
+        return last.here;
     }
 
     @Override

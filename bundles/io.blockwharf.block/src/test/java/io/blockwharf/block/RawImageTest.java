@@ -15,6 +15,7 @@ import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.BlockQueue;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.qmp.QmpException;
 
 import org.junit.jupiter.api.AfterEach;
@@ -103,7 +104,10 @@ class RawImageTest {
         assertTrue(image.tryWrite(8192, whole(data), 0));
         assertTrue(image.tryRead(8192, whole(back)));
         assertEquals(-1, data.mismatch(back));
-        assertEquals(69_632, image.hostExtent(4096, 10).orElseThrow().offset());
+        HostExtent extent = image.hostExtent(4096, 10).orElseThrow();
+        assertTrue(extent.covers(4096, 10));
+        assertEquals(69_632, extent.positionOf(4096));
+        assertSame(extent, image.hostExtent(0, 1).orElseThrow(), "made once");
         image.writeZeroes(4096, 4096, 0);
         image.discard(8192, 4096);
         image.flush();

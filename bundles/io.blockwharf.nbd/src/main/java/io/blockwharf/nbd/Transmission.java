@@ -608,7 +608,7 @@ final class Transmission implements AutoCloseable {
         failed = false;
         if (last && length >= FILE_THRESHOLD && link.sendsFiles()) {
             Optional<HostExtent> host = node.hostExtent(offset, length);
-            if (host.isPresent() && host.get().length() >= length) {
+            if (host.isPresent() && host.get().covers(offset, length)) {
                 return sendFile(offset, length, host.get());
             }
         }
@@ -650,7 +650,7 @@ final class Transmission implements AutoCloseable {
         // "MUST NOT mark a chunk as final if there is still a possibility of detecting an error"
         outEnd += style.data(out, outEnd, cookie, header.offset(), offset, length, false);
         queueOutput();
-        link.addFile(host.fd(), host.offset(), length, style != ReplyStyle.SIMPLE);
+        link.addFile(host.fd(), host.positionOf(offset), length, style != ReplyStyle.SIMPLE);
         if (style != ReplyStyle.SIMPLE) {
             trailer = true;
             trailerCookie = cookie;

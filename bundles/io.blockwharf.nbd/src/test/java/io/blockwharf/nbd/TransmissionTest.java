@@ -641,7 +641,7 @@ abstract class TransmissionTest {
         Path file = directory.resolve("file");
         Files.write(file, stored(0, 4 << 20));
         try (HostFile open = HostFile.open(file.toString())) {
-            node.host = Optional.of(new HostExtent(open.fd(), 0, 4 << 20));
+            node.host = Optional.of(new HostExtent(open.fd(), 0, 0, 4 << 20));
             for (int style : new int[] {0, 8, 11}) {
                 try (Client client = client(style)) {
                     for (int i = 0; i < 5; i++) {
@@ -672,7 +672,7 @@ abstract class TransmissionTest {
         Path file = directory.resolve("file");
         Files.write(file, stored(0, 100_000));
         try (HostFile open = HostFile.open(file.toString())) {
-            node.host = Optional.of(new HostExtent(open.fd(), 0, 1 << 20));
+            node.host = Optional.of(new HostExtent(open.fd(), 0, 0, 1 << 20));
             for (int style : new int[] {8, 11}) {
                 try (Client client = client(style)) {
                     client.request(Client.READ, 0, 1, 0, 1 << 20);

@@ -89,9 +89,11 @@ public interface BlockIo {
     }
 
     /**
-     * Where the bytes from {@code offset} on lie verbatim in a file of the host, for sendfile,
-     * splice and FUSE passthrough. The file descriptor stays valid while the device is open.
-     * Nothing is promised about later writes: ask again after each request.
+     * The run that contains {@code offset} of bytes that lie verbatim in a file of the host, for
+     * sendfile and splice. It may begin before {@code offset} and be longer or shorter than {@code
+     * length}; an implementation may return the same object again and again, so that the call need
+     * not allocate. The file descriptor stays valid while the device is open. Nothing is promised
+     * about later writes: ask again for each request.
      */
     default Optional<HostExtent> hostExtent(long offset, long length) {
         return Optional.empty();
