@@ -29,7 +29,13 @@ import javax.inject.Inject;
 @ExamReactorStrategy(PerClass.class)
 public class DriverBundlesIT {
     private static final List<String> NBD_COMMANDS =
-            List.of("nbd-server-add", "nbd-server-remove", "nbd-server-start", "nbd-server-stop");
+            List.of(
+                    "nbd-client-disconnect",
+                    "nbd-server-add",
+                    "nbd-server-remove",
+                    "nbd-server-start",
+                    "nbd-server-stop",
+                    "query-nbd-clients");
 
     @Inject BundleContext context;
     @Inject QmpDispatcher dispatcher;
