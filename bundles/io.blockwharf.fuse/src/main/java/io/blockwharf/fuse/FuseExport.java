@@ -269,7 +269,7 @@ final class FuseExport implements BlockExport {
     public Map<String, Object> details() {
         Map<String, Object> details = new TreeMap<>();
         details.put("mountpoint", mount.target());
-        details.put("path", path());
+        details.put(PATH, path());
         details.put("passthrough", passthrough.state());
         details.put("queues", deviceQueues.size() + ringQueues.size());
         details.put("open-files", file.opens());

@@ -1,5 +1,6 @@
 package io.blockwharf.shell;
 
+import io.blockwharf.api.export.BlockExport;
 import io.blockwharf.api.export.BlockExportInfo;
 import io.blockwharf.api.export.BlockExports;
 import io.blockwharf.api.export.ExportTypeInfo;
@@ -14,6 +15,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /** {@code export:*}. */
 @Component(
@@ -46,10 +48,32 @@ public final class ExportCommands {
         return exports.find((String) arguments.get("id")).orElseThrow();
     }
 
+    /**
+     * A line of {@code export:list}.
+     *
+     * @param id the export's id
+     * @param type its type
+     * @param nodeName the exported node
+     * @param shuttingDown whether it is being removed
+     * @param path the way that its requests take, if its type has several
+     */
+    public record ListedExport(
+            String id, String type, String nodeName, boolean shuttingDown, Optional<String> path) {}
+
     /** All exports. */
     @Descriptor("list the exports, newest first")
-    public List<BlockExportInfo> list() {
-        return new ArrayList<>(exports.list());
+    public List<ListedExport> list() {
+        return new ArrayList<>(exports.list().stream().map(this::listed).toList());
+    }
+
+    private ListedExport listed(BlockExportInfo export) {
+        return new ListedExport(
+                export.id(),
+                export.type(),
+                export.nodeName(),
+                export.shuttingDown(),
+                Optional.ofNullable(exports.details(export.id()).get(BlockExport.PATH))
+                        .map(Object::toString));
     }
 
     /** What the driver of an export tells about it; empty if there is no such export. */

@@ -56,6 +56,9 @@ class ShellIT {
                       $it id
                     }
                     ((export:list) get 0) type
+                    export:add fuse id=f node-name=n mountpoint=%s
+                    export:list
+                    export:del f
                     export:add nbd node-name=n
                     object:add iothread id=t
                     export:del nope
@@ -67,7 +70,9 @@ class ShellIT {
                     echo "the end"
                     qmp:run quit
                     """
-                            .formatted(directory.resolve("nbd")));
+                            .formatted(
+                                    directory.resolve("nbd"),
+                                    Files.createFile(directory.resolve("file"))));
         }
         String output = new String(daemon.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(
@@ -80,6 +85,11 @@ class ShellIT {
                 e
 
                 nbd
+                ID  TYPE  NODE-NAME  SHUTTING-DOWN
+                f   fuse  n          no
+                ID  TYPE  NODE-NAME  SHUTTING-DOWN  PATH
+                f   fuse  n          no             device
+                e   nbd   n          no             -
                 error: Parameter 'id' is missing
                 ID  TYPE
                 t   iothread

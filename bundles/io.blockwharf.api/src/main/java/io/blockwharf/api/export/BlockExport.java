@@ -10,6 +10,12 @@ import java.util.concurrent.CompletionStage;
 /** A running export. Its methods may be called from any thread and do not block. */
 @ConsumerType
 public interface BlockExport {
+    /**
+     * The key in {@link #details} of the way that requests take, a word, for exports that have
+     * several. Lists of exports show it.
+     */
+    String PATH = "path";
+
     /** Whether somebody uses the export, so that safe removal has to refuse. */
     boolean inUse();
 
