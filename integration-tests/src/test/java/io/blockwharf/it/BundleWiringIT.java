@@ -35,7 +35,7 @@ class BundleWiringIT {
             nbd        | api linux             |            | no
             qmp        | api linux             | jackson    | no
             shell      | api linux             | felix.service.command | no
-            virtio     | api.block             |            | yes
+            virtio     | api                   |            | yes
             fuse       | api linux             |            | no
             vhostuser  | api linux virtio      |            | no
             """;

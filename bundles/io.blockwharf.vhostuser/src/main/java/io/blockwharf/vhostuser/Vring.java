@@ -4,11 +4,10 @@ import io.blockwharf.api.export.IoThread;
 import io.blockwharf.linux.EventFd;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.vhostuser.wire.Request;
-import io.blockwharf.virtio.blk.BlkQueueServer;
+import io.blockwharf.virtio.blk.RunningQueue;
 import io.blockwharf.virtio.blk.VirtioBlk;
 import io.blockwharf.virtio.queue.DirtyLog;
 import io.blockwharf.virtio.queue.GuestMemory;
-import io.blockwharf.virtio.queue.InFlightLog;
 import io.blockwharf.virtio.queue.PackedQueue;
 import io.blockwharf.virtio.queue.SplitQueue;
 import io.blockwharf.virtio.queue.Virtqueue;
@@ -17,17 +16,14 @@ import io.blockwharf.virtio.queue.VirtqueueException;
 import org.osgi.service.log.Logger;
 
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.CompletableFuture;
 
 /**
  * One vring: vhost-user specification, "Ring states".
  *
  * <p>The session's thread configures it while it is stopped, starts it, and stops it; while it runs
- * the ring belongs to its {@link IoThread}. {@link #start} and {@link #stop} hand it over, so that
- * no field is ever touched by both.
+ * the descriptors belong to its {@link IoThread}. {@link #start} and {@link #stop} hand them over,
+ * so that no field is ever touched by both.
  */
 final class Vring {
     /** What the session supplies when a vring starts. */
@@ -49,14 +45,8 @@ final class Vring {
     private Optional<EventFd> call = Optional.empty();
     private Optional<EventFd> error = Optional.empty();
     private boolean enabled;
-    private boolean running;
+    private Optional<RunningQueue> running = Optional.empty();
     private long requests;
-
-    // Of the I/O thread, while it runs.
-    private Virtqueue queue;
-    private BlkQueueServer server;
-    private List<IoThread.Watch> watches = List.of();
-    private Optional<CompletableFuture<Void>> stopping = Optional.empty();
 
     Vring(int index, IoThread thread, Logger log) {
         this.index = index;
@@ -69,7 +59,7 @@ final class Vring {
     }
 
     boolean running() {
-        return running;
+        return running.isPresent();
     }
 
     /** Requests taken by runs that have ended. */
@@ -109,8 +99,8 @@ final class Vring {
 
     /** May be replaced while the vring runs. */
     void call(Optional<EventFd> value) {
-        if (running) {
-            onThread(() -> replaceCall(value));
+        if (running.isPresent()) {
+            running.get().run(() -> replaceCall(value));
         } else {
             replaceCall(value);
         }
@@ -124,38 +114,49 @@ final class Vring {
 
     /** Starts it if it is configured completely and enabled; otherwise nothing happens. */
     void start(Environment environment) {
-        if (running || !enabled || size == 0 || kick.isEmpty() || address.isEmpty()) {
+        if (running.isPresent() || !enabled || size == 0 || kick.isEmpty() || address.isEmpty()) {
             return;
         }
-        running = true;
-        onThread(() -> open(environment));
+        running =
+                Optional.of(
+                        RunningQueue.start(
+                                thread,
+                                environment.device,
+                                kick.get().fd(),
+                                environment.inFlight,
+                                new RunningQueue.Transport() {
+                                    @Override
+                                    public Virtqueue open() throws VirtqueueException {
+                                        return Vring.this.open(environment);
+                                    }
+
+                                    @Override
+                                    public void notifyDriver() {
+                                        Vring.this.notifyDriver();
+                                    }
+
+                                    @Override
+                                    public void broken(Throwable reason) {
+                                        Vring.this.broken(reason);
+                                    }
+                                }));
     }
 
     /** Finishes what is in flight and stops it. Returns when it is at rest. */
     void stop() {
-        if (!running) {
+        if (running.isEmpty()) {
             return;
         }
-        var done = new CompletableFuture<Void>();
-        thread.execute(
-                () -> {
-                    stopping = Optional.of(done);
-                    settle();
-                });
-        done.join();
-        running = false;
+        RunningQueue ended = running.get();
+        ended.stop();
+        position = ended.position().orElse(position);
+        requests += ended.served();
+        running = Optional.empty();
     }
 
     /** Writes go to another dirty log from now on. */
     void dirtyLog(DirtyLog value) {
-        if (running) {
-            onThread(
-                    () -> {
-                        if (queue != null) {
-                            queue.dirtyLog(value);
-                        }
-                    });
-        }
+        running.ifPresent(queue -> queue.with(ring -> ring.dirtyLog(value)));
     }
 
     /** Back to the state of a new vring; its descriptors are closed. Stop it first. */
@@ -169,79 +170,34 @@ final class Vring {
         enabled = false;
     }
 
-    private void onThread(Runnable task) {
-        var done = new CompletableFuture<Void>();
-        thread.execute(
-                () -> {
-                    try {
-                        task.run();
-                    } finally {
-                        done.complete(null);
-                    }
-                });
-        done.join();
-    }
-
     // ---- on the I/O thread
 
-    private void open(Environment environment) {
-        try {
-            GuestMemory memory = environment.memory.view();
-            var at = address.orElseThrow();
-            boolean packed = (environment.features & Virtqueue.F_RING_PACKED) != 0;
-            long descriptors = guest(environment, at.descriptors());
-            long available = guest(environment, at.available());
-            long used = guest(environment, at.used());
-            queue =
-                    packed
-                            ? new PackedQueue(
-                                    memory,
-                                    size,
-                                    environment.features,
-                                    descriptors,
-                                    available,
-                                    used,
-                                    position)
-                            : new SplitQueue(
-                                    memory,
-                                    size,
-                                    environment.features,
-                                    descriptors,
-                                    available,
-                                    used,
-                                    position);
-            queue.dirtyLog(environment.dirtyLog);
-            Optional<InFlightLog> inFlight = Optional.empty();
-            if (environment.inFlight.isPresent() && queue instanceof SplitQueue split) {
-                inFlight =
-                        Optional.of(
-                                InFlightLog.open(
-                                        environment.inFlight.get(), size, split.usedPosition()));
-            }
-            server = new BlkQueueServer(environment.device, queue, inFlight, this::notifyDriver);
-            watches = new ArrayList<>();
-            watches.add(thread.watchEdge(kick.orElseThrow().fd(), this::serve));
-            watches.add(thread.watch(server.fd(), this::serve));
-            watches.add(
-                    thread.poll(
-                            new IoThread.PollSource() {
-                                @Override
-                                public boolean poll() {
-                                    return Vring.this.poll();
-                                }
-
-                                @Override
-                                public boolean sleep() {
-                                    return arm();
-                                }
-                            }));
-            if (inFlight.isPresent() && queue instanceof SplitQueue split) {
-                server.resume(split, inFlight.get());
-            }
-            serve();
-        } catch (VirtqueueException | InternalError | RuntimeException e) {
-            broken(e);
-        }
+    private Virtqueue open(Environment environment) throws VirtqueueException {
+        GuestMemory memory = environment.memory.view();
+        var at = address.orElseThrow();
+        long descriptors = guest(environment, at.descriptors());
+        long available = guest(environment, at.available());
+        long used = guest(environment, at.used());
+        Virtqueue queue =
+                (environment.features & Virtqueue.F_RING_PACKED) != 0
+                        ? new PackedQueue(
+                                memory,
+                                size,
+                                environment.features,
+                                descriptors,
+                                available,
+                                used,
+                                position)
+                        : new SplitQueue(
+                                memory,
+                                size,
+                                environment.features,
+                                descriptors,
+                                available,
+                                used,
+                                position);
+        queue.dirtyLog(environment.dirtyLog);
+        return queue;
     }
 
     private static long guest(Environment environment, long userAddress) throws VirtqueueException {
@@ -255,76 +211,13 @@ final class Vring {
                                                 .formatted(userAddress)));
     }
 
-    private boolean poll() {
-        try {
-            return server != null && stopping.isEmpty() && server.poll();
-        } catch (VirtqueueException | InternalError | RuntimeException e) {
-            broken(e);
-            return false;
-        }
-    }
-
-    private boolean arm() {
-        try {
-            return server == null || stopping.isPresent() || server.arm();
-        } catch (VirtqueueException | InternalError | RuntimeException e) {
-            broken(e);
-            return true;
-        }
-    }
-
-    private void serve() {
-        if (server == null) {
-            return;
-        }
-        if (stopping.isPresent()) {
-            settle();
-            return;
-        }
-        try {
-            server.serve();
-        } catch (VirtqueueException | InternalError | RuntimeException e) {
-            broken(e);
-        }
-    }
-
-    private void settle() {
-        try {
-            if (server != null && !server.settle()) {
-                return;
-            }
-            release();
-        } catch (InternalError | RuntimeException e) {
-            broken(e);
-        }
-        stopping.ifPresent(done -> done.complete(null));
-        stopping = Optional.empty();
-    }
-
-    private void release() {
-        watches.forEach(IoThread.Watch::close);
-        watches = List.of();
-        BlkQueueServer ended = server;
-        server = null;
-        if (ended != null) {
-            position = queue.position();
-            requests += ended.served();
-            ended.close();
-        }
-        queue = null;
-    }
-
-    /**
-     * The driver broke the ring (or took memory away that it had shared: the JVM answers access to
-     * it with an InternalError). It stays silent until the front end stops it.
-     */
+    /** It stays silent until the front end stops it. */
     private void broken(Throwable reason) {
         if (reason instanceof RuntimeException) {
             log.error("vring {} is broken", index, reason);
         } else {
             log.warn("vring {} is broken: {}", index, reason.getMessage());
         }
-        release();
         error.ifPresent(Vring::signal);
     }
 
