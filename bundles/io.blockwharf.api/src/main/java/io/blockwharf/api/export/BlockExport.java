@@ -26,6 +26,15 @@ public interface BlockExport {
     void requestShutdown();
 
     /**
+     * Begins to end the export because it is removed for good. Differs from {@link
+     * #requestShutdown}, which the end of the daemon or of the driver causes, only where clients
+     * can outlive their server and wait for its successor: they are not left waiting.
+     */
+    default void requestRemoval() {
+        requestShutdown();
+    }
+
+    /**
      * Begins to end the export without disconnecting anybody: no new clients, and {@link #closed}
      * when the last one has left. May be followed by another call that refuses requests, and by
      * {@link #requestShutdown}.

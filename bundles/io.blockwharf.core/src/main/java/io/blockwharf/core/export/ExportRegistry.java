@@ -42,6 +42,7 @@ import java.util.TreeSet;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.Consumer;
 import java.util.regex.Pattern;
 
 /**
@@ -286,7 +287,7 @@ public final class ExportRegistry implements BlockExports {
                     if (entry.export.inUse()) {
                         throw QmpException.generic("export '%s' still in use", id);
                     }
-                    shutDown(entry);
+                    shutDown(entry, BlockExport::requestRemoval);
                 }
                 case HIDE, SOFT -> {
                     entry.export.requestHide(mode == BlockExportRemoveMode.SOFT);
@@ -296,7 +297,7 @@ public final class ExportRegistry implements BlockExports {
                         return; // for as long as its clients like
                     }
                 }
-                case HARD -> shutDown(entry);
+                case HARD -> shutDown(entry, BlockExport::requestRemoval);
             }
             if (closed(entry, System.nanoTime() + MOMENT.toNanos())) {
                 finish(entry);
@@ -314,7 +315,7 @@ public final class ExportRegistry implements BlockExports {
     /** Shuts exports down, whoever uses them, and waits until they are deleted. */
     private void drain(List<Entry> leaving, String why) {
         try (var _ = lock.take()) {
-            leaving.forEach(this::shutDown);
+            leaving.forEach(entry -> shutDown(entry, BlockExport::requestShutdown));
         }
         // Waits without the lock, unless our caller has it
         long deadline = System.nanoTime() + patience.toNanos();
@@ -332,11 +333,11 @@ public final class ExportRegistry implements BlockExports {
         }
     }
 
-    private void shutDown(Entry entry) {
+    private void shutDown(Entry entry, Consumer<BlockExport> request) {
         if (entry.removal != BlockExportRemoveMode.HARD) {
             entry.shuttingDown = true;
             entry.removal = BlockExportRemoveMode.HARD;
-            entry.export.requestShutdown();
+            request.accept(entry.export);
         }
     }
 

@@ -338,6 +338,7 @@ class ExportRegistryTest {
         assertTrue(events.isEmpty());
         registry.remove("a", BlockExportRemoveMode.HARD);
         assertEquals(1, export.shutdowns);
+        assertEquals(1, export.removals);
         assertEquals("a", events.take());
         assertEquals(List.of(), ids());
     }

@@ -22,6 +22,7 @@ final class FakeExportDriver implements BlockExportDriver<FakeExportDriver.Optio
         final ExportSpec<Options> spec;
         final CompletableFuture<Void> closed = new CompletableFuture<>();
         int shutdowns;
+        int removals;
         boolean used;
 
         /** What {@link #requestHide} was called with; empty if this type cannot. */
@@ -45,6 +46,12 @@ final class FakeExportDriver implements BlockExportDriver<FakeExportDriver.Optio
             if (prompt) {
                 closed.complete(null);
             }
+        }
+
+        @Override
+        public void requestRemoval() {
+            removals++;
+            requestShutdown();
         }
 
         @Override
