@@ -23,8 +23,6 @@ import org.osgi.service.log.LoggerFactory;
 @ExportType("vhost-user-blk")
 @SatisfyingConditionTarget("(osgi.condition.id=CONFIG_VHOST_USER_BLK_SERVER)")
 public final class VhostUserBlkDriver implements BlockExportDriver<VhostUserBlkOptions> {
-    private static final int MIN_BLOCK_SIZE = 512;
-    private static final int MAX_BLOCK_SIZE = 2 << 20;
     private static final int BACKLOG = 1;
 
     private final IoThreads ioThreads;
@@ -41,18 +39,8 @@ public final class VhostUserBlkDriver implements BlockExportDriver<VhostUserBlkO
     @Override
     public BlockExport open(ExportSpec<VhostUserBlkOptions> spec) {
         VhostUserBlkOptions options = spec.options();
-        long blockSize = options.logicalBlockSize().filter(size -> size != 0).orElse(512L);
-        if (blockSize < MIN_BLOCK_SIZE
-                || blockSize > MAX_BLOCK_SIZE
-                || Long.bitCount(blockSize) != 1) {
-            throw QmpException.generic(
-                    "parameter logical-block-size must be a power of 2 between %d and %d",
-                    MIN_BLOCK_SIZE, MAX_BLOCK_SIZE);
-        }
-        int queues = options.numQueues().orElse(1);
-        if (queues == 0) {
-            throw QmpException.generic("num-queues must be greater than 0");
-        }
+        int blockSize = VirtioBlk.logicalBlockSize(options.logicalBlockSize());
+        int queues = VirtioBlk.queueCount(options.numQueues());
         if (!(options.addr() instanceof SocketAddress.Unix)
                 && !(options.addr() instanceof SocketAddress.Fd)) {
             throw QmpException.generic("Only socket address types 'unix' and 'fd' are supported");
@@ -61,7 +49,7 @@ public final class VhostUserBlkDriver implements BlockExportDriver<VhostUserBlkO
                 new VirtioBlk(
                         spec.node(),
                         spec.writable(),
-                        (int) blockSize,
+                        blockSize,
                         queues,
                         options.serial().orElse("vhost_user_blk"));
         ListeningSocket listener;

@@ -3,17 +3,15 @@ package io.blockwharf.vhostuser;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.export.BlockExport;
 import io.blockwharf.api.export.ExportSpec;
-import io.blockwharf.api.export.IoThread;
 import io.blockwharf.api.export.IoThreads;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.ListeningSocket;
+import io.blockwharf.virtio.blk.QueueThreads;
 import io.blockwharf.virtio.blk.VirtioBlk;
 
 import org.osgi.service.log.Logger;
 
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
@@ -28,8 +26,7 @@ final class VhostUserExport implements BlockExport {
     private final VirtioBlk device;
     private final int queues;
     private final ListeningSocket listener;
-    private final List<IoThreads.Owned> owned = new ArrayList<>();
-    private final List<? extends IoThread> threads;
+    private final QueueThreads threads;
     private final Logger log;
     private final CompletableFuture<Void> closed = new CompletableFuture<>();
 
@@ -51,16 +48,7 @@ final class VhostUserExport implements BlockExport {
         this.queues = queues;
         this.listener = listener;
         this.log = log;
-        if (spec.ioThreads().isEmpty()) {
-            // A thread for each queue, up to as many as there are processors.
-            int count = Math.min(queues, Runtime.getRuntime().availableProcessors());
-            for (int i = 0; i < count; i++) {
-                owned.add(ioThreads.open("vhost-user-blk " + spec.id() + " " + i));
-            }
-            threads = owned;
-        } else {
-            threads = spec.ioThreads();
-        }
+        threads = new QueueThreads(spec, "vhost-user-blk", queues, ioThreads);
     }
 
     /** Starts to listen. */
@@ -92,7 +80,7 @@ final class VhostUserExport implements BlockExport {
             log.error("vhost-user-blk export {} cannot accept: {}", spec.id(), e.getMessage());
         } finally {
             listener.close();
-            owned.forEach(IoThreads.Owned::close);
+            threads.close();
             flush();
             closed.complete(null);
         }
@@ -153,6 +141,6 @@ final class VhostUserExport implements BlockExport {
                 "queues",
                 queues,
                 "threads",
-                threads.size());
+                threads.count());
     }
 }

@@ -1,6 +1,5 @@
 package io.blockwharf.vhostuser;
 
-import io.blockwharf.api.export.IoThread;
 import io.blockwharf.linux.EventFd;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
@@ -12,6 +11,7 @@ import io.blockwharf.vhostuser.wire.ProtocolFeatures;
 import io.blockwharf.vhostuser.wire.Request;
 import io.blockwharf.vhostuser.wire.Request.Type;
 import io.blockwharf.vhostuser.wire.VhostUserException;
+import io.blockwharf.virtio.blk.QueueThreads;
 import io.blockwharf.virtio.blk.VirtioBlk;
 import io.blockwharf.virtio.queue.DirtyLog;
 import io.blockwharf.virtio.queue.InFlightLog;
@@ -60,17 +60,13 @@ final class VhostUserSession {
      * @param threads the vrings are spread over them
      */
     VhostUserSession(
-            VirtioBlk device,
-            FdSocket socket,
-            int queues,
-            List<? extends IoThread> threads,
-            Logger log) {
+            VirtioBlk device, FdSocket socket, int queues, QueueThreads threads, Logger log) {
         this.device = device;
         this.socket = socket;
         this.log = log;
         this.vrings = new Vring[queues];
         for (int i = 0; i < queues; i++) {
-            vrings[i] = new Vring(i, threads.get(i % threads.size()), log);
+            vrings[i] = new Vring(i, threads.of(i), log);
         }
     }
 

@@ -22,6 +22,8 @@ import io.blockwharf.linux.MappedRegion;
 import io.blockwharf.linux.MemFd;
 import io.blockwharf.vhostuser.wire.ProtocolFeatures;
 import io.blockwharf.virtio.blk.MemoryNode;
+import io.blockwharf.virtio.blk.QueueThreads;
+import io.blockwharf.virtio.blk.TestLoop;
 import io.blockwharf.virtio.blk.VirtioBlk;
 import io.blockwharf.virtio.queue.FakeDriver;
 import io.blockwharf.virtio.queue.FakeDriver.Part;
@@ -90,7 +92,9 @@ class VhostUserSessionTest {
     private void reconnect() throws LinuxException {
         FdSocket[] pair = FdSocket.pair();
         front = new FakeFrontEnd(pair[0]);
-        session = new VhostUserSession(device, pair[1], QUEUES, List.of(loop), SILENT);
+        session =
+                new VhostUserSession(
+                        device, pair[1], QUEUES, new QueueThreads(List.of(loop)), SILENT);
         thread = Thread.ofPlatform().start(session::run);
     }
 

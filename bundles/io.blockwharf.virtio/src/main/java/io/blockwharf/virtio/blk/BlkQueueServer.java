@@ -215,6 +215,10 @@ public final class BlkQueueServer implements AutoCloseable {
         request.type = header.get(U32, at);
         long sector = header.get(U64, at + 8);
         request.written = 0;
+        if (device.refusing()) {
+            finish(request, BlkStatus.of(Errno.ESHUTDOWN));
+            return;
+        }
         try {
             switch (request.type) {
                 case TYPE_IN -> {

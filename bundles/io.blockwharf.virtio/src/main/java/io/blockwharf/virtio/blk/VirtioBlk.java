@@ -1,6 +1,7 @@
 package io.blockwharf.virtio.blk;
 
 import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.virtio.queue.Virtqueue;
 
 import java.lang.foreign.MemorySegment;
@@ -8,11 +9,12 @@ import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.Optional;
 
 /**
  * A virtio-blk device: what it offers and how large it is. Shared by all queues of an export and
- * immutable, except that the node's size may change and that the driver may switch the node's write
- * cache.
+ * immutable, except that the node's size may change, that the driver may switch the node's write
+ * cache, and that it may be told to {@link #refuse}.
  */
 public final class VirtioBlk {
     /** The device's number, section 5.2.1. */
@@ -54,6 +56,9 @@ public final class VirtioBlk {
     /** The size of {@code struct virtio_blk_config} up to write_zeroes, section 5.2.4. */
     public static final int CONFIG_BYTES = 60;
 
+    /** Where {@code seg_max} lies, four bytes. */
+    public static final int CONFIG_SEG_MAX = 12;
+
     /** Where {@code writeback} lies, the only field that a driver may write. */
     public static final int CONFIG_WRITEBACK = 32;
 
@@ -69,6 +74,8 @@ public final class VirtioBlk {
     /** The length of the answer to GET_ID, section 5.2.6. */
     public static final int ID_BYTES = 20;
 
+    private static final int MAX_BLOCK_BYTES = 2 << 20;
+
     private static final ValueLayout.OfShort U16 =
             ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfInt U32 =
@@ -81,6 +88,35 @@ public final class VirtioBlk {
     private final int blockSize;
     private final int queues;
     private final byte[] id;
+    private volatile boolean refusing;
+
+    /**
+     * The block size that an export's option {@code logical-block-size} asks for.
+     *
+     * @throws QmpException if it is not a power of two from 512 to 2 MiB
+     */
+    public static int logicalBlockSize(Optional<Long> option) {
+        long size = option.filter(value -> value != 0).orElse((long) SECTOR_BYTES);
+        if (size < SECTOR_BYTES || size > MAX_BLOCK_BYTES || Long.bitCount(size) != 1) {
+            throw QmpException.generic(
+                    "parameter logical-block-size must be a power of 2 between %d and %d",
+                    SECTOR_BYTES, MAX_BLOCK_BYTES);
+        }
+        return (int) size;
+    }
+
+    /**
+     * How many queues an export's option {@code num-queues} asks for.
+     *
+     * @throws QmpException if that is none
+     */
+    public static int queueCount(Optional<Integer> option) {
+        int queues = option.orElse(1);
+        if (queues == 0) {
+            throw QmpException.generic("num-queues must be greater than 0");
+        }
+        return queues;
+    }
 
     /**
      * A device.
@@ -145,7 +181,7 @@ public final class VirtioBlk {
         var bytes = new byte[CONFIG_BYTES];
         var config = MemorySegment.ofArray(bytes);
         config.set(U64, 0, capacity());
-        config.set(U32, 12, SEG_MAX);
+        config.set(U32, CONFIG_SEG_MAX, SEG_MAX);
         config.set(U32, 20, blockSize);
         int physical = Math.max(blockSize, node.limits().requestAlignment());
         config.set(
@@ -166,6 +202,16 @@ public final class VirtioBlk {
             config.set(ValueLayout.JAVA_BYTE, 56, (byte) 1); // write_zeroes_may_unmap
         }
         return bytes;
+    }
+
+    /** From now on every request fails. From any thread. */
+    public void refuse() {
+        refusing = true;
+    }
+
+    /** Whether requests fail. */
+    boolean refusing() {
+        return refusing;
     }
 
     /** Carries out a write of the driver to {@code writeback}, section 5.2.5. */

@@ -163,6 +163,18 @@ class BlkQueueServerTest {
         assertArrayEquals(copy(data(0, 8192)), copy(data(1, 8192)));
     }
 
+    @Test
+    void aDeviceToldToRefuseFailsWhatIsWellFormed() throws Exception {
+        var device = new VirtioBlk(node, true, 512, 1, "serial");
+        serve(device, 0);
+        device.refuse();
+        int id = request(0, OUT, 3, out(0, 512));
+        server.serve();
+        assertEquals(Optional.of(new Used(id, 1)), driver.poll());
+        assertEquals(IOERR, status(0));
+        assertEquals(List.of(), node.calls);
+    }
+
     /** Which requests are carried out, which are refused, and how. */
     @ParameterizedTest(name = "{0}")
     @CsvSource(

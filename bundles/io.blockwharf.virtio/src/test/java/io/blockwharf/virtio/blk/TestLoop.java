@@ -1,4 +1,4 @@
-package io.blockwharf.vhostuser;
+package io.blockwharf.virtio.blk;
 
 import io.blockwharf.api.export.IoThread;
 import io.blockwharf.linux.Epoll;
@@ -8,7 +8,7 @@ import io.blockwharf.linux.LinuxException;
 import java.io.UncheckedIOException;
 
 /** An event loop as core makes them. */
-final class TestLoop implements IoThread, AutoCloseable {
+public final class TestLoop implements IoThread, AutoCloseable {
     private record Watched(AutoCloseable watch) implements Watch {
         @Override
         public void readable(boolean interested) {
@@ -30,9 +30,11 @@ final class TestLoop implements IoThread, AutoCloseable {
         }
     }
 
-    final EventLoop loop = new EventLoop("test");
+    /** The loop itself. */
+    public final EventLoop loop = new EventLoop("test");
 
-    TestLoop() throws LinuxException {}
+    /** Starts it. */
+    public TestLoop() throws LinuxException {}
 
     @Override
     public String id() {
