@@ -9,21 +9,16 @@ import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.Permission;
-import io.blockwharf.linux.EventFd;
 import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.LinuxException;
+import io.blockwharf.testing.TestQueue;
 
 import java.nio.file.Path;
-import java.util.ArrayDeque;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
-import java.util.Queue;
 import java.util.Set;
-import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
 
 /**
  * A node on a file of the host. Tests can make requests fail, or make them wait: then they go
@@ -238,126 +233,27 @@ final class FileNode implements BlockNode {
                 });
     }
 
+    /** A thread per request in flight. */
     @Override
     public BlockQueue openQueue(int depth) {
+        return new TestQueue(
+                this, depth, request -> Thread.startVirtualThread(() -> passed(request)));
+    }
+
+    private void passed(Runnable request) {
+        Gate current = gate;
         try {
-            return new Pool(EventFd.open());
-        } catch (LinuxException e) {
-            throw new IllegalStateException(e);
+            if (current != null) {
+                current.pass();
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
+        request.run();
     }
 
     @Override
     public void close() {
         file.close();
-    }
-
-    /** A thread per request in flight. */
-    private final class Pool implements BlockQueue {
-        private record Done(long cookie, Errno result) {}
-
-        private interface Request {
-            void run() throws BlockIoException;
-        }
-
-        private final EventFd event;
-        private final ExecutorService threads = Executors.newCachedThreadPool();
-        private final Queue<Done> done = new ConcurrentLinkedQueue<>();
-        private final Queue<Runnable> prepared = new ArrayDeque<>();
-        private int inFlight;
-
-        Pool(EventFd event) {
-            this.event = event;
-        }
-
-        private void prepare(long cookie, Request request) {
-            inFlight++;
-            prepared.add(
-                    () -> {
-                        Errno result = Errno.OK;
-                        try {
-                            Gate current = gate;
-                            if (current != null) {
-                                current.pass();
-                            }
-                            request.run();
-                        } catch (BlockIoException e) {
-                            result = e.errno();
-                        } catch (InterruptedException e) {
-                            result = Errno.ECANCELED;
-                        }
-                        done.add(new Done(cookie, result));
-                        try {
-                            event.signal();
-                        } catch (LinuxException e) {
-                            throw new IllegalStateException(e);
-                        }
-                    });
-        }
-
-        @Override
-        public void read(long cookie, long offset, IoVector into) {
-            prepare(cookie, () -> FileNode.this.read(offset, into));
-        }
-
-        @Override
-        public void write(long cookie, long offset, IoVector from, int flags) {
-            prepare(cookie, () -> FileNode.this.write(offset, from, flags));
-        }
-
-        @Override
-        public void flush(long cookie) {
-            prepare(cookie, FileNode.this::flush);
-        }
-
-        @Override
-        public void discard(long cookie, long offset, long length) {
-            prepare(cookie, () -> FileNode.this.discard(offset, length));
-        }
-
-        @Override
-        public void writeZeroes(long cookie, long offset, long length, int flags) {
-            prepare(cookie, () -> FileNode.this.writeZeroes(offset, length, flags));
-        }
-
-        @Override
-        public void submit() {
-            while (!prepared.isEmpty()) {
-                threads.execute(prepared.remove());
-            }
-        }
-
-        @Override
-        public int reap(Completion completion) {
-            try {
-                event.clear();
-            } catch (LinuxException e) {
-                throw new IllegalStateException(e);
-            }
-            int n = 0;
-            for (Done one = done.poll(); one != null; one = done.poll()) {
-                inFlight--;
-                n++;
-                completion.completed(one.cookie(), one.result());
-            }
-            return n;
-        }
-
-        @Override
-        public int inFlight() {
-            return inFlight;
-        }
-
-        @Override
-        public int fd() {
-            return event.fd();
-        }
-
-        @Override
-        public void close() {
-            submit();
-            threads.close();
-            event.close();
-        }
     }
 }

@@ -15,6 +15,7 @@ import io.blockwharf.linux.Errnos;
 import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.Mount;
+import io.blockwharf.testing.TestIoThread;
 
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -64,7 +65,7 @@ final class FuseExportTest {
     private byte[] content;
     private FileNode node;
     private FuseExport export;
-    private final List<LoopThread> loops = new ArrayList<>();
+    private final List<TestIoThread> loops = new ArrayList<>();
     private final List<FileChannel> lost = new ArrayList<>();
     private final ExecutorService clients = Executors.newCachedThreadPool();
 
@@ -120,7 +121,7 @@ final class FuseExportTest {
             }
         }
         node.close();
-        for (LoopThread loop : loops) {
+        for (TestIoThread loop : loops) {
             loop.close();
         }
         clients.shutdown();
@@ -151,7 +152,7 @@ final class FuseExportTest {
                     case TWO_IO_THREADS -> 2;
                 };
         for (int i = 0; i < count; i++) {
-            LoopThread loop = new LoopThread("loop" + i);
+            TestIoThread loop = new TestIoThread("loop" + i);
             loops.add(loop);
             threads.add(loop);
         }

@@ -10,22 +10,18 @@ import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.Permission;
 import io.blockwharf.api.block.RequestFlags;
-import io.blockwharf.linux.EventFd;
-import io.blockwharf.linux.LinuxException;
+import io.blockwharf.testing.TestQueue;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.Queue;
 import java.util.Random;
 import java.util.Set;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * A disk in memory that can be told to be slow, to fail, and to lie in a file. Blocks of 4 KiB are
@@ -61,7 +57,7 @@ final class FakeNode implements BlockNode {
 
     volatile Errno failure = Errno.EIO;
     volatile Optional<HostExtent> host = Optional.empty();
-    volatile int openQueues;
+    private final List<TestQueue> queues = new CopyOnWriteArrayList<>();
     private final List<Runnable> heldRequests = new ArrayList<>();
 
     FakeNode(long length) {
@@ -235,132 +231,27 @@ final class FakeNode implements BlockNode {
     @Override
     public void close() {}
 
+    long openQueues() {
+        return queues.stream().filter(queue -> !queue.closed()).count();
+    }
+
     @Override
     public BlockQueue openQueue(int depth) {
-        openQueues++;
-        return new FakeQueue(depth);
+        TestQueue queue = new TestQueue(this, depth, this::execute);
+        queues.add(queue);
+        return queue;
     }
 
-    private interface Work {
-        void run() throws BlockIoException;
-    }
-
-    private final class FakeQueue implements BlockQueue {
-        private record Done(long cookie, Errno result) {}
-
-        private final ExecutorService workers =
-                direct ? Executors.newCachedThreadPool() : Executors.newFixedThreadPool(2);
-        private final int depth;
-        private final EventFd ready;
-        private final Queue<Done> done = new ArrayDeque<>();
-        private final List<Runnable> unsubmitted = new ArrayList<>();
-        private int inFlight;
-
-        FakeQueue(int depth) {
-            this.depth = depth;
-            try {
-                ready = EventFd.open();
-            } catch (LinuxException e) {
-                throw new AssertionError(e);
+    private void execute(Runnable request) {
+        if (direct) {
+            request.run();
+        } else if (held) {
+            synchronized (heldRequests) {
+                heldRequests.add(request);
+                heldRequests.notifyAll();
             }
-        }
-
-        private void start(long cookie, Work work) {
-            if (inFlight == depth) {
-                throw new IllegalStateException("too many in flight");
-            }
-            inFlight++;
-            unsubmitted.add(
-                    () -> {
-                        Errno result = Errno.OK;
-                        try {
-                            work.run();
-                        } catch (BlockIoException e) {
-                            result = e.errno();
-                        }
-                        synchronized (done) {
-                            done.add(new Done(cookie, result));
-                        }
-                        try {
-                            ready.signal();
-                        } catch (LinuxException e) {
-                            throw new AssertionError(e);
-                        }
-                    });
-        }
-
-        @Override
-        public void read(long cookie, long offset, IoVector into) {
-            start(cookie, () -> FakeNode.this.read(offset, into));
-        }
-
-        @Override
-        public void write(long cookie, long offset, IoVector from, int flags) {
-            start(cookie, () -> FakeNode.this.write(offset, from, flags));
-        }
-
-        @Override
-        public void flush(long cookie) {
-            start(cookie, FakeNode.this::flush);
-        }
-
-        @Override
-        public void discard(long cookie, long offset, long bytes) {
-            start(cookie, () -> FakeNode.this.discard(offset, bytes));
-        }
-
-        @Override
-        public void writeZeroes(long cookie, long offset, long bytes, int flags) {
-            start(cookie, () -> FakeNode.this.writeZeroes(offset, bytes, flags));
-        }
-
-        @Override
-        public void submit() {
-            if (direct) {
-                unsubmitted.forEach(Runnable::run);
-            } else if (held) {
-                synchronized (heldRequests) {
-                    heldRequests.addAll(unsubmitted);
-                    heldRequests.notifyAll();
-                }
-            } else {
-                unsubmitted.forEach(workers::execute);
-            }
-            unsubmitted.clear();
-        }
-
-        @Override
-        public int reap(Completion completion) {
-            List<Done> finished;
-            try {
-                ready.clear();
-            } catch (LinuxException e) {
-                throw new AssertionError(e);
-            }
-            synchronized (done) {
-                finished = List.copyOf(done);
-                done.clear();
-            }
-            inFlight -= finished.size();
-            finished.forEach(d -> completion.completed(d.cookie(), d.result()));
-            return finished.size();
-        }
-
-        @Override
-        public int inFlight() {
-            return inFlight;
-        }
-
-        @Override
-        public int fd() {
-            return ready.fd();
-        }
-
-        @Override
-        public void close() {
-            workers.close();
-            ready.close();
-            openQueues--;
+        } else {
+            Thread.startVirtualThread(request);
         }
     }
 }

@@ -3,6 +3,7 @@ package io.blockwharf.nbd;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.SocketAddress;
+import io.blockwharf.testing.TestIoThread;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -15,7 +16,7 @@ final class TestServer implements AutoCloseable {
     final Path socket;
     final NbdServer server;
     private final List<NbdExport> exports = new ArrayList<>();
-    private final List<FakeIoThread> loops = new ArrayList<>();
+    private final List<TestIoThread> loops = new ArrayList<>();
 
     TestServer(Path directory) throws LinuxException {
         this(directory, NbdServer.Limits.DEFAULT);
@@ -33,7 +34,8 @@ final class TestServer implements AutoCloseable {
 
     NbdExport export(
             String name, String description, BlockNode node, boolean writable, boolean onLoop) {
-        Optional<FakeIoThread> loop = onLoop ? Optional.of(new FakeIoThread()) : Optional.empty();
+        Optional<TestIoThread> loop =
+                onLoop ? Optional.of(new TestIoThread("loop")) : Optional.empty();
         loop.ifPresent(loops::add);
         NbdExport export =
                 new NbdExport(
@@ -59,6 +61,6 @@ final class TestServer implements AutoCloseable {
         exports.forEach(NbdExport::requestShutdown);
         exports.forEach(TestServer::awaitClosed);
         server.close();
-        loops.forEach(FakeIoThread::close);
+        loops.forEach(TestIoThread::close);
     }
 }

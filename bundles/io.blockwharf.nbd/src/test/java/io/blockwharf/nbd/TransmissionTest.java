@@ -59,7 +59,7 @@ abstract class TransmissionTest {
     @AfterEach
     void stop() {
         server.close();
-        assertEquals(0, node.openQueues);
+        assertEquals(0, node.openQueues());
     }
 
     private Client client(int style, String... contexts) throws IOException {

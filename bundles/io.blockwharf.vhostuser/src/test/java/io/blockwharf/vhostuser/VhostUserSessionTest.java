@@ -20,10 +20,10 @@ import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.MappedRegion;
 import io.blockwharf.linux.MemFd;
+import io.blockwharf.testing.TestIoThread;
 import io.blockwharf.vhostuser.wire.ProtocolFeatures;
 import io.blockwharf.virtio.blk.MemoryNode;
 import io.blockwharf.virtio.blk.QueueThreads;
-import io.blockwharf.virtio.blk.TestLoop;
 import io.blockwharf.virtio.blk.VirtioBlk;
 import io.blockwharf.virtio.queue.FakeDriver;
 import io.blockwharf.virtio.queue.FakeDriver.Part;
@@ -72,7 +72,7 @@ class VhostUserSessionTest {
 
     private final MemoryNode node = new MemoryNode(DISK);
     private final VirtioBlk device = new VirtioBlk(node, true, 512, QUEUES, "serial");
-    private TestLoop loop;
+    private TestIoThread loop;
     private FakeFrontEnd front;
     private VhostUserSession session;
     private Thread thread;
@@ -82,7 +82,7 @@ class VhostUserSessionTest {
 
     @BeforeEach
     void connect() throws LinuxException {
-        loop = new TestLoop();
+        loop = new TestIoThread("test");
         kick = EventFd.open();
         call = EventFd.open();
         error = EventFd.open();

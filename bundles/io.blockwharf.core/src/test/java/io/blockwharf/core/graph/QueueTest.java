@@ -19,6 +19,7 @@ import io.blockwharf.core.control.ControlLock;
 import io.blockwharf.core.control.Fakes;
 import io.blockwharf.linux.Epoll;
 import io.blockwharf.linux.LinuxException;
+import io.blockwharf.testing.Allocation;
 
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -441,9 +442,6 @@ class QueueTest {
 
     @Test
     void nothingIsAllocatedPerRequest() throws Exception {
-        var threads =
-                (com.sun.management.ThreadMXBean)
-                        java.lang.management.ManagementFactory.getThreadMXBean();
         BlockNode node =
                 open(
                         new FakeImage(1 << 20) {
@@ -460,21 +458,16 @@ class QueueTest {
         try (BlockQueue queue = node.openQueue(4);
                 Epoll epoll = new Epoll(1)) {
             epoll.add(queue.fd(), Epoll.IN, 0);
-            // Until the compiler has come to see it: then a window goes by without an allocation
-            long allocated = -1;
-            for (int window = 0; window < 50 && allocated != 0; window++) {
-                long before = threads.getCurrentThreadAllocatedBytes();
-                for (int i = 0; i < 10_000; i++) {
-                    node.read(4096, vector);
-                    node.tryRead(8192, vector);
-                    queue.read(i, 4096, vector);
-                    queue.submit();
-                    epoll.await(-1);
-                    queue.reap(ignore);
-                }
-                allocated = (threads.getCurrentThreadAllocatedBytes() - before) / 10_000;
-            }
-            assertEquals(0, allocated);
+            Allocation.assertNone(
+                    "a request inline and one queued",
+                    () -> {
+                        node.read(4096, vector);
+                        node.tryRead(8192, vector);
+                        queue.read(1, 4096, vector);
+                        queue.submit();
+                        epoll.await(-1);
+                        queue.reap(ignore);
+                    });
         }
     }
 

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.RequestFlags;
+import io.blockwharf.testing.Allocation;
 import io.blockwharf.virtio.queue.FakeDriver;
 import io.blockwharf.virtio.queue.FakeDriver.Part;
 import io.blockwharf.virtio.queue.FakeDriver.Used;
@@ -26,7 +27,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -527,24 +527,18 @@ class BlkQueueServerTest {
     @Test
     void nothingIsAllocatedForARequest() throws Exception {
         serve(true, 512, 0);
-        var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
         request(0, IN, 0, in(0, 4096));
         request(1, IN, 8, in(1, 4096));
-        long allocated = 0;
-        int rounds = 20_000;
-        int heads = 0;
-        for (int i = 0; i < 2 * rounds; i++) {
-            long before = threads.getCurrentThreadAllocatedBytes();
-            server.serve();
-            if (i >= rounds) { // compiled by then, and all that is kept was made
-                allocated += threads.getCurrentThreadAllocatedBytes() - before;
-            }
-            // The same two chains again and again, without the driver's own bookkeeping.
-            driver.available(0);
-            driver.available(3);
-            heads += 2;
-        }
-        assertEquals(heads, server.served());
-        assertTrue(allocated < rounds, allocated + " bytes for " + 2 * rounds + " requests");
+        int[] heads = new int[1];
+        Allocation.assertNone(
+                "two reads",
+                () -> {
+                    server.serve();
+                    // The same two chains again and again, without the driver's own bookkeeping.
+                    driver.available(0);
+                    driver.available(3);
+                    heads[0] += 2;
+                });
+        assertEquals(heads[0], server.served());
     }
 }

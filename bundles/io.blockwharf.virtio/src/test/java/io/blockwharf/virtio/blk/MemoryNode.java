@@ -8,10 +8,8 @@ import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.Permission;
-import io.blockwharf.linux.EventFd;
-import io.blockwharf.linux.LinuxException;
+import io.blockwharf.testing.TestQueue;
 
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -35,7 +33,7 @@ public final class MemoryNode implements BlockNode {
     /** What every request fails with. */
     public volatile Errno failure = Errno.OK;
 
-    private final List<Started> heldBack = new ArrayList<>();
+    private final List<Runnable> heldBack = new ArrayList<>();
     private volatile long length;
     private volatile boolean writeCache = true;
     private Runnable resized = () -> {};
@@ -44,24 +42,6 @@ public final class MemoryNode implements BlockNode {
     public MemoryNode(long length) {
         this.length = length;
         bytes = Arena.ofAuto().allocate(2 * length, 4096);
-    }
-
-    private record Started(MemoryQueue queue, long cookie, Work work) {
-        void finish() {
-            Errno result = Errno.OK;
-            try {
-                work.run();
-            } catch (BlockIoException e) {
-                result = e.errno();
-            }
-            queue.finished(new Done(cookie, result));
-        }
-    }
-
-    private record Done(long cookie, Errno result) {}
-
-    private interface Work {
-        void run() throws BlockIoException;
     }
 
     private synchronized void call(String call) throws BlockIoException {
@@ -78,7 +58,7 @@ public final class MemoryNode implements BlockNode {
 
     /** Lets the request go that was held back as the {@code i}th of those that still are. */
     public synchronized void release(int i) {
-        heldBack.remove(i).finish();
+        heldBack.remove(i).run();
     }
 
     @Override
@@ -188,118 +168,16 @@ public final class MemoryNode implements BlockNode {
 
     @Override
     public BlockQueue openQueue(int depth) {
-        try {
-            return new MemoryQueue(depth);
-        } catch (LinuxException e) {
-            throw new UncheckedIOException(e);
-        }
+        return new TestQueue(this, depth, this::execute);
     }
 
-    private final class MemoryQueue implements BlockQueue {
-        private final int depth;
-        private final EventFd ready = EventFd.open();
-        private final List<Started> started = new ArrayList<>();
-        private final List<Done> done = new ArrayList<>();
-        private int inFlight;
-
-        MemoryQueue(int depth) throws LinuxException {
-            this.depth = depth;
+    private void execute(Runnable request) {
+        if (!held) {
+            request.run();
+            return;
         }
-
-        private void start(long cookie, Work work) {
-            if (inFlight == depth) {
-                throw new IllegalStateException("too many in flight");
-            }
-            inFlight++;
-            started.add(new Started(this, cookie, work));
-        }
-
-        private synchronized void finished(Done result) {
-            done.add(result);
-            try {
-                ready.signal();
-            } catch (LinuxException e) {
-                throw new UncheckedIOException(e);
-            }
-        }
-
-        @Override
-        public void read(long cookie, long offset, IoVector into) {
-            start(cookie, () -> MemoryNode.this.read(offset, into));
-        }
-
-        @Override
-        public void write(long cookie, long offset, IoVector from, int flags) {
-            start(cookie, () -> MemoryNode.this.write(offset, from, flags));
-        }
-
-        @Override
-        public void flush(long cookie) {
-            start(cookie, MemoryNode.this::flush);
-        }
-
-        @Override
-        public void discard(long cookie, long offset, long count) {
-            start(cookie, () -> MemoryNode.this.discard(offset, count));
-        }
-
-        @Override
-        public void writeZeroes(long cookie, long offset, long count, int flags) {
-            start(cookie, () -> MemoryNode.this.writeZeroes(offset, count, flags));
-        }
-
-        @Override
-        public void submit() {
-            if (started.isEmpty()) {
-                return;
-            }
-            if (held) {
-                synchronized (MemoryNode.this) {
-                    heldBack.addAll(started);
-                }
-            } else {
-                for (Started request : started) {
-                    request.finish();
-                }
-            }
-            started.clear();
-        }
-
-        @Override
-        public int reap(Completion completion) {
-            if (inFlight == 0) {
-                return 0;
-            }
-            List<Done> finished;
-            synchronized (this) {
-                try {
-                    ready.clear();
-                } catch (LinuxException e) {
-                    throw new UncheckedIOException(e);
-                }
-                finished = List.copyOf(done);
-                done.clear();
-            }
-            inFlight -= finished.size();
-            for (Done request : finished) {
-                completion.completed(request.cookie(), request.result());
-            }
-            return finished.size();
-        }
-
-        @Override
-        public int inFlight() {
-            return inFlight;
-        }
-
-        @Override
-        public int fd() {
-            return ready.fd();
-        }
-
-        @Override
-        public void close() {
-            ready.close();
+        synchronized (this) {
+            heldBack.add(request);
         }
     }
 }
