@@ -41,7 +41,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 
 /** Drivers {@code file} and {@code host_device} on files of this host. Reference: file-posix.c. */
-@Timeout(60)
+@Timeout(120)
 class FileImageTest {
     private static final int SIZE = 1 << 20;
 

@@ -31,7 +31,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /** Locks against ourselves and against QEMU's own tools. Reference: file-posix.c. */
-@Timeout(60)
+@Timeout(120)
 class ImageLocksTest {
     private static final Set<Permission> ALL = Permission.all();
 

@@ -36,7 +36,7 @@ import java.util.Map;
 import java.util.Optional;
 
 /** The queue of {@code file} and {@code host_device}: the contract of {@link BlockQueue}. */
-@Timeout(60)
+@Timeout(120)
 class RingQueueTest {
     private static final int SIZE = 4 << 20;
 

@@ -55,7 +55,7 @@ import java.util.concurrent.TimeUnit;
  * Mounted exports on this machine's kernel, over a node that can be made to wait or fail. Needs
  * root and {@code /dev/fuse}.
  */
-@Timeout(60)
+@Timeout(120)
 final class FuseExportTest {
     private static final int SIZE = 1 << 20;
 

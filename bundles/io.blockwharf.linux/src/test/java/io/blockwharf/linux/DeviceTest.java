@@ -19,7 +19,7 @@ import java.nio.file.Path;
 import java.util.Set;
 
 /** Character devices, mounts and inherited descriptors; needs root and /dev/fuse. */
-@Timeout(30)
+@Timeout(120)
 class DeviceTest {
     private static final String FUSE_OPTIONS = "rootmode=40000,user_id=0,group_id=0";
 

@@ -23,7 +23,7 @@ import java.nio.file.Path;
 import java.util.OptionalLong;
 
 /** Files of the file system that the tests run on. */
-@Timeout(60)
+@Timeout(120)
 class HostFileTest {
     private static final HostFile.Flag WRITE = HostFile.Flag.WRITE;
     private static final HostFile.Flag CREATE = HostFile.Flag.CREATE;

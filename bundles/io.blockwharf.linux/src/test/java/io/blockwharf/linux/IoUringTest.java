@@ -27,7 +27,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
 /** io_uring(7) of the running kernel, which must have it. */
-@Timeout(30)
+@Timeout(120)
 class IoUringTest {
     private static final int SIZE = 1 << 20;
 

@@ -27,7 +27,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /** Sockets against the real kernel. Error texts: QEMU's util/qemu-sockets.c. */
-@Timeout(30)
+@Timeout(120)
 class SocketTest {
     private final Arena arena = Arena.ofAuto();
 

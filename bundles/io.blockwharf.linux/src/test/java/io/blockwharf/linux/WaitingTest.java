@@ -21,7 +21,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /** eventfd(2), poll(2), epoll(7), timerfd_create(2) and the loop that is made of them. */
-@Timeout(30)
+@Timeout(120)
 class WaitingTest {
 
     @Test

@@ -25,7 +25,7 @@ import java.util.List;
 import java.util.Optional;
 
 /** proto.md, "Handshake" and "Option types". */
-@Timeout(60)
+@Timeout(120)
 class NegotiationTest {
     private static final byte[] NOTHING = {};
 

@@ -21,7 +21,7 @@ import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 
 /** qmp-spec, from a client's side. */
-@Timeout(20)
+@Timeout(120)
 class SessionTest {
     private static final String NEGOTIATE = "{\"execute\":\"qmp_capabilities\"}";
 

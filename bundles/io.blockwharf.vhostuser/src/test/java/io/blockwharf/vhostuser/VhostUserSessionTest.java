@@ -48,7 +48,7 @@ import java.util.List;
 import java.util.Optional;
 
 /** vhost-user specification: negotiation, ring states, and front ends that do not follow it. */
-@Timeout(60)
+@Timeout(120)
 class VhostUserSessionTest {
     private static final Logger SILENT =
             (Logger)

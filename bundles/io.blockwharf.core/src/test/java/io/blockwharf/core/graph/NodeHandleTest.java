@@ -50,7 +50,7 @@ import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /** What core does to the requests of a node's users. */
-@Timeout(60)
+@Timeout(120)
 class NodeHandleTest {
     private final List<String> log = new ArrayList<>();
     private final BlockGraph graph = new BlockGraph(new ControlLock(), Fakes.logger(log));

@@ -42,7 +42,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.CyclicBarrier;
 
 /** Queues: over worker threads, and around the queue of a driver. */
-@Timeout(60)
+@Timeout(120)
 class QueueTest {
     private final List<String> log = Collections.synchronizedList(new ArrayList<>());
     private final BlockGraph graph = new BlockGraph(new ControlLock(), Fakes.logger(log));

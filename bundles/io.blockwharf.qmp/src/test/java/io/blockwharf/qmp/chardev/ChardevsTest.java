@@ -25,7 +25,7 @@ import java.util.List;
 import java.util.Optional;
 
 /** The backends, with peers on real sockets; texts are qemu-storage-daemon's. */
-@Timeout(20)
+@Timeout(120)
 class ChardevsTest {
     private static final Optional<Boolean> UNSET = Optional.empty();
     private static final Optional<Long> NEVER = Optional.empty();
