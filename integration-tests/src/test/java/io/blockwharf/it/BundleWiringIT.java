@@ -31,6 +31,7 @@ class BundleWiringIT {
             api        |                       |            | yes
             linux      |                       | jna        | yes
             core       | api linux             |            | no
+            security   | api                   | jackson    | no
             block      | api linux             |            | no
             nbd        | api linux             |            | no
             qmp        | api linux             | jackson    | no

@@ -41,6 +41,7 @@ class SameAnswersIT {
                     "block-export-del/mode=hide",
                     "block-export-del/mode=soft",
                     "nbd-server-start/handshake-max-seconds",
+                    "object-add/qom-type=authz-list-file",
                     "query-block-exports/[]/type",
                     "query-named-block-nodes/[]/active",
                     "query-named-block-nodes/[]/children");
@@ -138,6 +139,17 @@ class SameAnswersIT {
                     object-add           | {"qom-type":"iothread","id":"x","poll-max-ns":9223372036854775808}
                     object-add           | {"qom-type":"iothread","id":"x","thread-pool-max":0}
                     object-add           | {"qom-type":"iothread","id":"x","aio-max-batch":true}
+                    object-add           | {"qom-type":"secret","id":"x"}
+                    object-add           | {"qom-type":"secret","id":"x","data":"a","file":"b"}
+                    object-add           | {"qom-type":"secret","id":"x","data":"a","format":"b"}
+                    object-add           | {"qom-type":"secret","id":"x","data":"!","format":"base64"}
+                    object-add           | {"qom-type":"secret","id":"x","data":"a","keyid":"nope"}
+                    object-add           | {"qom-type":"tls-creds-x509","id":"x"}
+                    object-add           | {"qom-type":"tls-creds-x509","id":"x","dir":"/nope"}
+                    object-add           | {"qom-type":"tls-creds-psk","id":"x"}
+                    object-add           | {"qom-type":"tls-creds-psk","id":"x","dir":"/nope"}
+                    object-add           | {"qom-type":"authz-simple","id":"x"}
+                    object-add           | {"qom-type":"authz-list","id":"x","rules":[{"match":"a"}]}
                     object-del           | {"id":"nope"}
                     object-del           | {}
                     """)

@@ -82,6 +82,11 @@ class TlsTest {
         }
 
         @Override
+        public SSLEngine newClientEngine(String host) {
+            throw new IllegalStateException("for the server");
+        }
+
+        @Override
         public Optional<String> identity(SSLSession session) {
             return Optional.of("somebody");
         }

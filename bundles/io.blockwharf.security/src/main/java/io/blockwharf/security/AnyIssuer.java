@@ -1,4 +1,4 @@
-package io.blockwharf.core.security;
+package io.blockwharf.security;
 
 import java.net.Socket;
 import java.security.cert.CertificateException;

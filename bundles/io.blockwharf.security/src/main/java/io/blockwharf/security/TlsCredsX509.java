@@ -1,11 +1,16 @@
-package io.blockwharf.core.security;
+package io.blockwharf.security;
 
+import io.blockwharf.api.qmp.ObjectStore;
 import io.blockwharf.api.qmp.ObjectType;
 import io.blockwharf.api.qmp.ObjectTypeName;
 import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.api.qmp.Secret;
 
+import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
+import org.osgi.service.component.annotations.Reference;
 
+import java.nio.file.Path;
 import java.util.Optional;
 
 /**
@@ -15,14 +20,6 @@ import java.util.Optional;
 @Component
 @ObjectTypeName("tls-creds-x509")
 public final class TlsCredsX509 implements ObjectType<TlsCredsX509.Properties> {
-    /** QAPI {@code QCryptoTLSCredsEndpoint}. */
-    public enum Endpoint {
-        /** Connects. */
-        CLIENT,
-        /** Is connected to. */
-        SERVER
-    }
-
     /**
      * QAPI {@code TlsCredsX509Properties}.
      *
@@ -30,11 +27,12 @@ public final class TlsCredsX509 implements ObjectType<TlsCredsX509.Properties> {
      * @param dir where {@code ca-cert.pem}, {@code ca-crl.pem}, {@code server-cert.pem} and {@code
      *     server-key.pem} are
      * @param endpoint which end of a connection they are for (default client)
-     * @param priority protocol versions in the notation of GnuTLS: {@code NORMAL}, and {@code
-     *     -VERS-…}, {@code +VERS-…} of TLS1.2 and TLS1.3
+     * @param priority versions and ciphers in the notation of GnuTLS, for example {@code
+     *     NORMAL:-VERS-TLS1.2}; what cannot be honoured is refused (default {@code NORMAL})
      * @param sanityCheck whether the certificates are checked when the object is made (default
      *     true)
-     * @param passwordid id of the secret that the key is encrypted with
+     * @param passwordid id of the secret whose text the key is encrypted with; not needed any more
+     *     once the object is made
      */
     public record Properties(
             Optional<Boolean> verifyPeer,
@@ -44,20 +42,26 @@ public final class TlsCredsX509 implements ObjectType<TlsCredsX509.Properties> {
             Optional<Boolean> sanityCheck,
             Optional<String> passwordid) {}
 
+    private final ObjectStore objects;
+
+    /** Finds passwords there. */
+    @Activate
+    public TlsCredsX509(@Reference ObjectStore objects) {
+        this.objects = objects;
+    }
+
     @Override
     public Object create(String id, Properties properties) {
-        if (properties.passwordid().isPresent()) {
-            throw QmpException.generic("No secret with id '%s'", properties.passwordid().get());
-        }
         String dir =
                 properties
                         .dir()
                         .orElseThrow(() -> QmpException.generic("Missing 'dir' property value"));
         return X509Credentials.load(
-                dir,
-                properties.endpoint().orElse(Endpoint.CLIENT) == Endpoint.SERVER,
+                Path.of(dir),
+                properties.endpoint().orElse(Endpoint.CLIENT),
                 properties.verifyPeer().orElse(true),
                 properties.sanityCheck().orElse(true),
-                Priority.parse(properties.priority()));
+                Priority.parse(properties.priority(), false),
+                properties.passwordid().map(password -> Secret.findText(objects, password)));
     }
 }

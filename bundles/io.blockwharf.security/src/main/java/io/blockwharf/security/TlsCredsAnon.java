@@ -1,4 +1,4 @@
-package io.blockwharf.core.security;
+package io.blockwharf.security;
 
 import io.blockwharf.api.qmp.ObjectType;
 import io.blockwharf.api.qmp.ObjectTypeName;
@@ -26,13 +26,13 @@ public final class TlsCredsAnon implements ObjectType<TlsCredsAnon.Properties> {
     public record Properties(
             Optional<Boolean> verifyPeer,
             Optional<String> dir,
-            Optional<TlsCredsX509.Endpoint> endpoint,
+            Optional<Endpoint> endpoint,
             Optional<String> priority) {}
 
     @Override
     public Object create(String id, Properties properties) {
         throw QmpException.generic(
                 "Anonymous TLS is not supported: TLS 1.3 does not have it, and anybody could be in"
-                        + " between; use tls-creds-x509");
+                        + " between; use tls-creds-x509 or tls-creds-psk");
     }
 }

@@ -1,4 +1,4 @@
-package io.blockwharf.core.security;
+package io.blockwharf.security;
 
 import io.blockwharf.api.export.Authorizer;
 import io.blockwharf.api.qmp.ObjectType;
@@ -56,17 +56,20 @@ public final class AuthzList implements ObjectType<AuthzList.Properties> {
 
     @Override
     public Object create(String id, Properties properties) {
-        List<Rule> rules = properties.rules().orElse(List.of());
+        return of(properties);
+    }
+
+    /** Decides by these rules. */
+    static Authorizer of(Properties properties) {
+        List<Rule> rules = List.copyOf(properties.rules().orElse(List.of()));
         Policy otherwise = properties.policy().orElse(Policy.DENY);
-        Authorizer authorizer =
-                identity ->
-                        rules.stream()
-                                        .filter(rule -> rule.matches(identity))
-                                        .findFirst()
-                                        .map(Rule::policy)
-                                        .orElse(otherwise)
-                                == Policy.ALLOW;
-        return authorizer;
+        return identity ->
+                rules.stream()
+                                .filter(rule -> rule.matches(identity))
+                                .findFirst()
+                                .map(Rule::policy)
+                                .orElse(otherwise)
+                        == Policy.ALLOW;
     }
 
     /** fnmatch(3) without flags. */

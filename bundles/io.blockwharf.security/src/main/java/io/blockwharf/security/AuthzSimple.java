@@ -1,4 +1,4 @@
-package io.blockwharf.core.security;
+package io.blockwharf.security;
 
 import io.blockwharf.api.export.Authorizer;
 import io.blockwharf.api.qmp.ObjectType;

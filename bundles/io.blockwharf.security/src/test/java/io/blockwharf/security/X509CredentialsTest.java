@@ -1,12 +1,13 @@
-package io.blockwharf.core.security;
+package io.blockwharf.security;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.blockwharf.api.export.TlsCredentials;
 import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.api.qmp.Secret;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -16,7 +17,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
@@ -26,13 +27,17 @@ import java.util.Optional;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLEngine;
-import javax.net.ssl.SSLEngineResult.HandshakeStatus;
 import javax.net.ssl.SSLException;
 import javax.net.ssl.TrustManagerFactory;
 
 /** The object type tls-creds-x509: who is let in, and which files are of no use. */
 class X509CredentialsTest {
     @TempDir Path dir;
+
+    private final FakeObjects objects =
+            new FakeObjects()
+                    .with("good", (Secret) () -> "geheim".getBytes(StandardCharsets.UTF_8))
+                    .with("bad", (Secret) () -> "falsch".getBytes(StandardCharsets.UTF_8));
 
     private static byte[] resource(String name) throws IOException {
         try (InputStream in = X509CredentialsTest.class.getResourceAsStream(name)) {
@@ -51,19 +56,28 @@ class X509CredentialsTest {
     }
 
     private TlsCredentials load(boolean verifyPeer, String... priority) {
+        return load(verifyPeer, Endpoint.SERVER, true, Optional.empty(), priority);
+    }
+
+    private TlsCredentials load(
+            boolean verifyPeer,
+            Endpoint endpoint,
+            boolean sanityCheck,
+            Optional<String> passwordid,
+            String... priority) {
         return (TlsCredentials)
-                new TlsCredsX509()
+                new TlsCredsX509(objects)
                         .create(
                                 "t",
                                 new TlsCredsX509.Properties(
                                         Optional.of(verifyPeer),
                                         Optional.of(dir.toString()),
-                                        Optional.of(TlsCredsX509.Endpoint.SERVER),
+                                        Optional.of(endpoint),
                                         priority.length == 0
                                                 ? Optional.empty()
                                                 : Optional.of(priority[0]),
-                                        Optional.empty(),
-                                        Optional.empty()));
+                                        Optional.of(sanityCheck),
+                                        passwordid));
     }
 
     /** A client with a certificate of ours, or without ("none"). */
@@ -79,7 +93,7 @@ class X509CredentialsTest {
         if (!who.equals("none")) {
             own.setKeyEntry(
                     "own",
-                    Pem.privateKey(new String(resource(who + "-key.pem"))),
+                    Pem.privateKey(new String(resource(who + "-key.pem")), Optional.empty()),
                     new char[0],
                     Pem.certificates(resource(who + "-cert.pem"))
                             .toArray(java.security.cert.X509Certificate[]::new));
@@ -96,35 +110,6 @@ class X509CredentialsTest {
         return engine;
     }
 
-    /** Lets two engines talk until both are content. */
-    private static void shake(SSLEngine server, SSLEngine client) throws SSLException {
-        ByteBuffer toServer = ByteBuffer.allocate(1 << 16);
-        ByteBuffer toClient = ByteBuffer.allocate(1 << 16);
-        server.beginHandshake();
-        client.beginHandshake();
-        for (int i = 0; i < 100; i++) {
-            step(client, toClient, toServer);
-            step(server, toServer, toClient);
-        }
-        assertEquals(HandshakeStatus.NOT_HANDSHAKING, server.getHandshakeStatus());
-    }
-
-    private static void step(SSLEngine engine, ByteBuffer in, ByteBuffer out) throws SSLException {
-        Runnable task;
-        while ((task = engine.getDelegatedTask()) != null) {
-            task.run();
-        }
-        switch (engine.getHandshakeStatus()) {
-            case NEED_WRAP -> engine.wrap(ByteBuffer.allocate(0), out);
-            case NEED_UNWRAP, NEED_UNWRAP_AGAIN, NOT_HANDSHAKING -> {
-                in.flip();
-                engine.unwrap(in, ByteBuffer.allocate(1 << 15));
-                in.compact();
-            }
-            default -> {}
-        }
-    }
-
     @ParameterizedTest
     @CsvSource({"TLSv1.2, false", "TLSv1.3, false", "TLSv1.2, true", "TLSv1.3, true"})
     void clientsOfOurCaAreKnownByName(String version, boolean revocations) throws Exception {
@@ -134,7 +119,7 @@ class X509CredentialsTest {
         }
         TlsCredentials credentials = load(true);
         SSLEngine server = credentials.newServerEngine();
-        shake(server, client("client", version));
+        new Engines(server, client("client", version)).shake();
         assertEquals(version, server.getSession().getProtocol());
         assertEquals(
                 Optional.of("CN=laptop,O=Blockwharf,C=DE"),
@@ -154,7 +139,7 @@ class X509CredentialsTest {
         put("ca-crl.pem", "ca-crl.pem");
         SSLEngine server = load(true).newServerEngine();
         SSLEngine client = client(who, version);
-        assertThrows(SSLException.class, () -> shake(server, client));
+        assertThrows(SSLException.class, () -> new Engines(server, client).shake());
     }
 
     @Test
@@ -162,7 +147,7 @@ class X509CredentialsTest {
         server("server-cert.pem", "server-key.pem");
         TlsCredentials credentials = load(false);
         SSLEngine server = credentials.newServerEngine();
-        shake(server, client("none"));
+        new Engines(server, client("none")).shake();
         assertEquals(Optional.empty(), credentials.identity(server.getSession()));
     }
 
@@ -171,6 +156,7 @@ class X509CredentialsTest {
         "NORMAL:-VERS-TLS1.3, TLSv1.2",
         "NORMAL:-VERS-ALL:+VERS-TLS1.3, TLSv1.3",
         "SECURE256, 'TLSv1.2 TLSv1.3'",
+        "'@LIBVIRT,SYSTEM', 'TLSv1.2 TLSv1.3'",
     })
     void priorityChoosesVersions(String priority, String versions) throws Exception {
         server("server-cert.pem", "server-key.pem");
@@ -180,7 +166,28 @@ class X509CredentialsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"NONE", "NORMAL:+ANON-ECDH", "NORMAL:-VERS-ALL", ""})
+    @CsvSource({
+        "NORMAL:-CIPHER-ALL:+AES-128-GCM, AES_128_GCM",
+        "SECURE256:-CHACHA20-POLY1305:!AES-256-CBC:%SERVER_PRECEDENCE, AES_256_GCM",
+    })
+    void priorityChoosesCiphers(String priority, String cipher) throws Exception {
+        server("server-cert.pem", "server-key.pem");
+        for (String suite : load(true, priority).newServerEngine().getEnabledCipherSuites()) {
+            assertTrue(suite.contains(cipher), suite);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "NONE",
+                "NORMAL:+ANON-ECDH",
+                "NORMAL:-VERS-ALL",
+                "NORMAL:-CIPHER-ALL",
+                "NORMAL:+PSK",
+                "TLS1.2",
+                ""
+            })
     void priorityThatTheJdkCannotHonourIsRefused(String priority) throws Exception {
         server("server-cert.pem", "server-key.pem");
         assertThrows(QmpException.class, () -> load(true, priority));
@@ -191,11 +198,12 @@ class X509CredentialsTest {
         "expired-cert.pem, expired-key.pem, The server certificate DIR/server-cert.pem has expired",
         "ca-cert.pem, server-key.pem, 'The certificate DIR/server-cert.pem basic constraints show a"
                 + " CA, but we need one for a server'",
-        "client-cert.pem, client-key.pem, Certificate DIR/server-cert.pem purpose does not allow"
-                + " use with a TLS server",
-        "server-cert.pem, encrypted-key.pem, Cannot load TLS credentials from 'DIR': the private"
-                + " key is encrypted",
-        "server-cert.pem, server-cert.pem, Cannot load TLS credentials from 'DIR': no private key",
+        "server-cert.pem, server-key-pbes2.pem, Cannot load certificate 'DIR/server-cert.pem' & key"
+                + " 'DIR/server-key.pem': Decryption has failed.",
+        "server-cert.pem, client-key.pem, Cannot load certificate 'DIR/server-cert.pem' & key"
+                + " 'DIR/server-key.pem': The certificate and the given key do not match.",
+        "server-cert.pem, server-cert.pem, Cannot load certificate 'DIR/server-cert.pem' & key"
+                + " 'DIR/server-key.pem': no private key",
     })
     void uselessFiles(String certificate, String key, String message) throws Exception {
         server(certificate, key);
@@ -229,12 +237,20 @@ class X509CredentialsTest {
                 e.getMessage());
     }
 
+    /** The checks can be left out, the certificate is then the clients' problem. */
+    @Test
+    void sanityCheckCanBeSwitchedOff() throws Exception {
+        server("expired-cert.pem", "expired-key.pem");
+        assertThrows(QmpException.class, () -> load(true));
+        load(true, Endpoint.SERVER, false, Optional.empty());
+    }
+
     @Test
     void endpointIsClientByDefault() throws Exception {
         put("ca-cert.pem", "ca-cert.pem");
         TlsCredentials credentials =
                 (TlsCredentials)
-                        new TlsCredsX509()
+                        new TlsCredsX509(objects)
                                 .create(
                                         "t",
                                         new TlsCredsX509.Properties(
@@ -245,11 +261,80 @@ class X509CredentialsTest {
                                                 Optional.empty(),
                                                 Optional.empty()));
         assertFalse(credentials.forServer());
+        assertThrows(IllegalStateException.class, credentials::newServerEngine);
+    }
+
+    /** RFC 2818, 3.1; without verification any name does. */
+    @ParameterizedTest
+    @CsvSource({"localhost, true, true", "elsewhere, true, false", "elsewhere, false, true"})
+    void clientsInsistOnTheNameOfTheServer(String host, boolean verifyPeer, boolean connects)
+            throws Exception {
+        server("server-cert.pem", "server-key.pem");
+        put("client-cert.pem", "client-cert.pem");
+        put("client-key.pem", "client-key.pem");
+        SSLEngine server = load(true).newServerEngine();
+        TlsCredentials credentials = load(verifyPeer, Endpoint.CLIENT, true, Optional.empty());
+        Engines both = new Engines(server, credentials.newClientEngine(host));
+        if (connects) {
+            both.shake();
+        } else {
+            assertThrows(SSLException.class, both::shake);
+        }
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"server-key.pem", "server-key-pkcs1.pem", "ec-key.pem"})
+    @CsvSource({
+        "server-key-pbes2.pem, good, ",
+        "server-key-pbes2.pem, bad, Decryption has failed.",
+        "server-key-aes128.pem, good, ",
+        "server-key-aes128.pem, bad, Decryption has failed.",
+        "server-key.pem, bad, ",
+    })
+    void encryptedKeys(String key, String password, String failure) throws Exception {
+        server("server-cert.pem", key);
+        if (failure == null) {
+            load(true, Endpoint.SERVER, true, Optional.of(password));
+            return;
+        }
+        QmpException e =
+                assertThrows(
+                        QmpException.class,
+                        () -> load(true, Endpoint.SERVER, true, Optional.of(password)));
+        assertEquals(
+                "Cannot load certificate '%1$s/server-cert.pem' & key '%1$s/server-key.pem': %2$s"
+                        .formatted(dir, failure),
+                e.getMessage());
+    }
+
+    @Test
+    void passwordThatIsNotThere() throws Exception {
+        server("server-cert.pem", "server-key.pem");
+        QmpException e =
+                assertThrows(
+                        QmpException.class,
+                        () -> load(true, Endpoint.SERVER, true, Optional.of("nix")));
+        assertEquals("No secret with id 'nix'", e.getMessage());
+    }
+
+    /** Plain and encrypted, as openssl writes them, new and old. */
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "server-key.pem",
+                "server-key-pkcs1.pem",
+                "server-key-pbes2.pem",
+                "server-key-aes128.pem",
+                "server-key-des3.pem",
+                "ec-key.pem",
+                "ec-key-pbes1.pem",
+                "ec-key-aes256.pem"
+            })
     void keysInAllForms(String key) throws Exception {
-        assertNotNull(Pem.privateKey(new String(resource(key))));
+        String certificate = key.startsWith("ec") ? "ec-cert.pem" : "server-cert.pem";
+        assertTrue(
+                Pem.match(
+                        Pem.certificates(resource(certificate)).getFirst(),
+                        Pem.privateKey(
+                                new String(resource(key)), Optional.of("geheim".toCharArray()))));
     }
 }

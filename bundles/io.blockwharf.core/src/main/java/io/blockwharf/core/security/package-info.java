@@ -1,2 +1,0 @@
-/** TLS credentials and authorizers: object types that servers use. */
-package io.blockwharf.core.security;

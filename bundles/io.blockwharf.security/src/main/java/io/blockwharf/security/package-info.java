@@ -1,0 +1,2 @@
+/** Secrets, TLS credentials and authorizers: object types that servers and clients use. */
+package io.blockwharf.security;
