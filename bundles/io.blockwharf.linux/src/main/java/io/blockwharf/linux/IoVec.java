@@ -114,6 +114,11 @@ public final class IoVec {
         return entries.address() + (long) first * ENTRY;
     }
 
+    /** Where the first range that is left begins. */
+    long firstRange() {
+        return entries.get(JAVA_LONG, (long) first * ENTRY);
+    }
+
     /** Ranges for the next call. */
     int countPerCall() {
         return Math.min(count(), MAX_PER_CALL);

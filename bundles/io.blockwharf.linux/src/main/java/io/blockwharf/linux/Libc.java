@@ -179,6 +179,10 @@ final class Libc {
 
     static native int sched_getaffinity(int pid, long bytes, long mask);
 
+    static native int sched_getscheduler(int pid);
+
+    static native int sched_setscheduler(int pid, int policy, long parameters);
+
     // Words for errors; unlike strerror, thread-safe and never translated
     static native long strerrorname_np(int errno);
 

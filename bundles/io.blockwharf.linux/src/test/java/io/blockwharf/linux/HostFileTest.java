@@ -20,6 +20,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.OptionalLong;
 
 /** Files of the file system that the tests run on. */
@@ -57,6 +58,17 @@ class HostFileTest {
             array.set(JAVA_LONG, 16L * i + 8, segments[i].byteSize());
         }
         return array;
+    }
+
+    @Test
+    void readsCanLeaveTheAccessTimeAlone() throws IOException {
+        FileTime old = FileTime.fromMillis(0); // older than the last change: relatime would set it
+        try (HostFile file = create("f", 4096)) {
+            Files.setAttribute(directory.resolve("f"), "lastAccessTime", old);
+            file.leaveAccessTime();
+            assertEquals(4096, file.read(0, arena.allocate(4096), 0, 4096));
+        }
+        assertEquals(old, Files.getAttribute(directory.resolve("f"), "lastAccessTime"));
     }
 
     @Test

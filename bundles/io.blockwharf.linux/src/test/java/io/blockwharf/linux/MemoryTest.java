@@ -11,8 +11,11 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import org.junit.jupiter.api.Test;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.BitSet;
 
 /** mmap(2), memfd_create(2) and the rules for segments that are passed to calls. */
@@ -115,6 +118,35 @@ class MemoryTest {
         thread.setUncaughtExceptionHandler((_, e) -> failure[0] = e);
         thread.join();
         assertEquals(null, failure[0]);
+    }
+
+    @Test
+    void aThreadCanBeMadeToWaitForOthersOnItsProcessor() throws Exception {
+        String[] policies = new String[2];
+        boolean[] batch = new boolean[1];
+        Thread thread =
+                Thread.ofPlatform()
+                        .start(
+                                () -> {
+                                    policies[0] = policyOfThisThread();
+                                    batch[0] = Scheduling.batchThisThread();
+                                    policies[1] = policyOfThisThread();
+                                });
+        thread.join();
+        // Any other policy is the choice of whoever started these tests
+        String expected = policies[0].equals("0") ? "3" : policies[0];
+        assertEquals(expected, policies[1]);
+        assertEquals(expected.equals("3"), batch[0]);
+    }
+
+    /** Field 41 of proc(5), {@code /proc/PID/stat}; the name, field 2, may hold blanks. */
+    private static String policyOfThisThread() {
+        try {
+            String stat = Files.readString(Path.of("/proc/thread-self/stat"));
+            return stat.substring(stat.lastIndexOf(')') + 2).split(" ")[41 - 3];
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     @Test

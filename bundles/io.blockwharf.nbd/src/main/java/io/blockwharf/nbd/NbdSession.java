@@ -4,6 +4,7 @@ import io.blockwharf.api.export.IoThread;
 import io.blockwharf.linux.Credentials;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
+import io.blockwharf.linux.Scheduling;
 
 import java.io.IOException;
 import java.time.Instant;
@@ -142,6 +143,7 @@ final class NbdSession {
             transmission.drain();
         }
         if (ioThread.isEmpty()) {
+            Scheduling.batchThisThread();
             transmission.run();
             return false;
         }
