@@ -39,7 +39,7 @@ final class CacheFolder implements AutoCloseable {
      * @throws StartException if that is not possible
      */
     static CacheFolder create() {
-        Path temporary = Path.of(System.getProperty("java.io.tmpdir"));
+        Path temporary = Path.of(System.getProperty("java.io.tmpdir")).toAbsolutePath();
         removeAbandoned(temporary);
         try {
             Path path = Files.createTempDirectory(temporary, PREFIX);

@@ -20,6 +20,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.Function;
 
 /**
@@ -175,7 +176,7 @@ final class Daemon implements AutoCloseable {
     private Function<List<String>, Optional<String>> commandLineService()
             throws InterruptedException {
         BundleContext context = framework.getBundleContext();
-        var tracker = new ServiceTracker<>(context, commandLineFilter(), null);
+        var tracker = new ServiceTracker<>(context, role(Function.class, "command-line"), null);
         tracker.open();
         try {
             Object service = tracker.waitForService(COMMAND_LINE_SERVICE.toMillis());
@@ -191,11 +192,33 @@ final class Daemon implements AutoCloseable {
         }
     }
 
-    private static Filter commandLineFilter() {
+    /**
+     * Everything that the arguments ask for is there: whoever is to know this is told.
+     *
+     * @param detached whether the daemon has left its caller
+     */
+    void ready(boolean detached) {
+        BundleContext context = framework.getBundleContext();
+        var tracker = new ServiceTracker<>(context, role(Consumer.class, "ready"), null);
+        tracker.open();
+        try {
+            for (Object listener : tracker.getServices(new Object[0])) {
+                tell(listener, detached);
+            }
+        } finally {
+            tracker.close();
+        }
+    }
+
+    @SuppressWarnings("unchecked") // the contract of blockwharf.role=ready
+    private static void tell(Object listener, boolean detached) {
+        ((Consumer<Boolean>) listener).accept(detached);
+    }
+
+    private static Filter role(Class<?> service, String role) {
         try {
             return FrameworkUtil.createFilter(
-                    "(&(objectClass=java.util.function.Function)"
-                            + "(blockwharf.role=command-line))");
+                    "(&(objectClass=%s)(blockwharf.role=%s))".formatted(service.getName(), role));
         } catch (InvalidSyntaxException e) {
             throw new IllegalStateException(e);
         }

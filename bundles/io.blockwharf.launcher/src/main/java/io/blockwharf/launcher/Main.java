@@ -71,6 +71,7 @@ public final class Main {
             return;
         }
         pidFile = options.pidFile().map(PidFile::create).orElse(null);
+        daemon.ready(options.daemonize());
         ready();
         daemon.waitForStop();
     }

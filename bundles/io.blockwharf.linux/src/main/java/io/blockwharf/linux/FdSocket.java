@@ -64,7 +64,7 @@ public final class FdSocket implements AutoCloseable {
                             SocketName.of(vsock),
                             0,
                             "Failed to connect to '%s:%s'".formatted(vsock.cid(), vsock.port()));
-            case SocketAddress.Fd fd -> new FdSocket(SocketName.of(fd));
+            case SocketAddress.Fd fd -> ofInherited(fd);
         };
     }
 
@@ -131,7 +131,13 @@ public final class FdSocket implements AutoCloseable {
      * @throws LinuxException if it is no open socket
      */
     public static FdSocket of(int fd) throws LinuxException {
-        return new FdSocket(SocketName.of(new SocketAddress.Fd(Integer.toString(fd))));
+        return ofInherited(new SocketAddress.Fd(Integer.toString(fd)));
+    }
+
+    private static FdSocket ofInherited(SocketAddress.Fd address) throws LinuxException {
+        List<Integer> fds = SocketName.descriptors(address);
+        fds.subList(1, fds.size()).forEach(Libc::close); // a connection is one
+        return new FdSocket(fds.getFirst());
     }
 
     /** Two local sockets that are connected with each other. */

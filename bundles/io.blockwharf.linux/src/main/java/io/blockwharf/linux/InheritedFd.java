@@ -18,6 +18,19 @@ public record InheritedFd(int fd) {
         return new InheritedFd(fd);
     }
 
+    /**
+     * Takes the descriptor of an address; of a name in {@link ActivatedSockets} the first one,
+     * which stays the process's.
+     *
+     * @throws LinuxException EBADF if it is not open
+     * @throws NumberFormatException if it is neither a number nor such a name
+     */
+    public static InheritedFd take(SocketAddress.Fd address) throws LinuxException {
+        return address.isActivated()
+                ? new InheritedFd(ActivatedSockets.named(address.str()).getFirst())
+                : take(Integer.parseInt(address.str()));
+    }
+
     /** Whether it is a socket of any kind. */
     public boolean isSocket() {
         return SocketName.option(fd, Libc.SOL_SOCKET, Libc.SO_TYPE) >= 0;

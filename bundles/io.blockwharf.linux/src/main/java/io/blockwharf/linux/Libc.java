@@ -31,6 +31,7 @@ final class Libc {
     static final int AF_INET6 = 10;
     static final int AF_VSOCK = 40;
     static final int SOCK_STREAM = 1;
+    static final int SOCK_DGRAM = 2;
     static final int SOCK_NONBLOCK = 0x800;
     static final int SOCK_CLOEXEC = 0x80000;
     static final int SOL_SOCKET = 1;
@@ -170,6 +171,8 @@ final class Libc {
     static native int waitpid(int pid, long status, int options);
 
     static native int getpid();
+
+    static native int chdir(long path);
 
     static native int geteuid();
 

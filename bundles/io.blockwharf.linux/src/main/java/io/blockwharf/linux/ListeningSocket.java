@@ -67,10 +67,14 @@ public final class ListeningSocket implements AutoCloseable {
                     LinuxException.check(Libc.listen(fd, backlog), "Failed to listen on socket");
                 }
                 case SocketAddress.Fd inherited -> {
-                    int fd = SocketName.of(inherited);
-                    // Also what tells a connected or unbound socket from a listening one
-                    LinuxException.check(Libc.listen(fd, backlog), "Failed to listen on fd socket");
-                    sockets.add(new Descriptor(fd));
+                    for (int fd : SocketName.descriptors(inherited)) {
+                        sockets.add(new Descriptor(fd));
+                    }
+                    for (Descriptor socket : sockets) {
+                        // Also what tells a connected or unbound socket from a listening one
+                        LinuxException.check(
+                                Libc.listen(socket.fd(), backlog), "Failed to listen on fd socket");
+                    }
                 }
             }
             return new ListeningSocket(List.copyOf(sockets), file);

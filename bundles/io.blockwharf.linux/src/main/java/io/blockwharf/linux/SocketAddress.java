@@ -120,9 +120,15 @@ public sealed interface SocketAddress {
     /**
      * A descriptor that the parent process left open.
      *
-     * @param str the decimal descriptor number
+     * @param str the decimal descriptor number, or the name of {@link ActivatedSockets}, which does
+     *     not begin with a digit
      */
     record Fd(String str) implements SocketAddress {
+        /** Whether it is named, so that it means something to people outside this process too. */
+        public boolean isActivated() {
+            return !ActivatedSockets.named(str).isEmpty();
+        }
+
         @Override
         public String text() {
             return "fd:" + str;

@@ -167,8 +167,31 @@ record SocketName(int family, byte[] bytes) {
         }
     }
 
-    /** Number of an inherited descriptor that has to be a socket, socket_get_fd. */
-    static int of(SocketAddress.Fd address) throws LinuxException {
+    /**
+     * Inherited descriptors that have to be sockets, socket_get_fd. The caller closes them: a
+     * number is handed over, of a name there are duplicates.
+     */
+    static List<Integer> descriptors(SocketAddress.Fd address) throws LinuxException {
+        List<Integer> activated = ActivatedSockets.named(address.str());
+        if (activated.isEmpty()) {
+            return List.of(number(address));
+        }
+        List<Integer> duplicates = new ArrayList<>();
+        for (int fd : activated) {
+            int duplicate = Libc.fcntl(fd, Libc.F_DUPFD_CLOEXEC, 0);
+            if (duplicate < 0 || option(duplicate, Libc.SOL_SOCKET, Libc.SO_TYPE) < 0) {
+                duplicates.forEach(Libc::close);
+                if (duplicate >= 0) {
+                    Libc.close(duplicate);
+                }
+                throw noSocket(address);
+            }
+            duplicates.add(duplicate);
+        }
+        return duplicates;
+    }
+
+    private static int number(SocketAddress.Fd address) throws LinuxException {
         int fd;
         try {
             fd = Integer.parseInt(address.str());
@@ -176,12 +199,15 @@ record SocketName(int family, byte[] bytes) {
             throw new LinuxException("Unable to parse FD number " + address.str(), Errnos.EINVAL);
         }
         if (fd < 0 || option(fd, Libc.SOL_SOCKET, Libc.SO_TYPE) < 0) {
-            throw LinuxException.sentence(
-                    "File descriptor '%s' is not a socket".formatted(address.str()),
-                    Errnos.ENOTSOCK);
+            throw noSocket(address);
         }
         Descriptor.closeOnExec(fd);
         return fd;
+    }
+
+    private static LinuxException noSocket(SocketAddress.Fd address) {
+        return LinuxException.sentence(
+                "File descriptor '%s' is not a socket".formatted(address.str()), Errnos.ENOTSOCK);
     }
 
     /** The name that getsockname(2), getpeername(2) or accept4(2) tells. */

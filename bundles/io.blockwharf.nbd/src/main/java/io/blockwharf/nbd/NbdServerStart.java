@@ -36,7 +36,7 @@ public final class NbdServerStart implements QmpCommand<NbdServerStart.Arguments
 
     @Override
     public Nothing execute(Arguments arguments) {
-        if (arguments.addr() instanceof SocketAddress.Fd) {
+        if (arguments.addr() instanceof SocketAddress.Fd fd && !fd.isActivated()) {
             // A number means nothing to somebody at the other end of a socket; see the option
             throw QmpException.generic("only QEMU supports file descriptor passing");
         }

@@ -39,7 +39,8 @@ public final class ChardevAdd implements QmpCommand<ChardevAdd.Arguments, Nothin
         }
         try {
             if (arguments.backend() instanceof ChardevBackend.Socket socket
-                    && socket.addr() instanceof SocketAddress.Fd) {
+                    && socket.addr() instanceof SocketAddress.Fd fd
+                    && !fd.isActivated()) {
                 throw QmpException.generic("only QEMU supports file descriptor passing");
             }
             chardevs.add(id, arguments.backend());

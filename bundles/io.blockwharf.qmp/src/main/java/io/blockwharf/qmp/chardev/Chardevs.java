@@ -205,7 +205,7 @@ public final class Chardevs {
      */
     static boolean listens(SocketAddress.Fd fd) {
         try {
-            InheritedFd inherited = InheritedFd.take(Integer.parseInt(fd.str()));
+            InheritedFd inherited = InheritedFd.take(fd);
             if (inherited.isSocket()) {
                 return inherited.isListening();
             }
