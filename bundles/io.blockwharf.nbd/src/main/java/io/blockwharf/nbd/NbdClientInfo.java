@@ -7,6 +7,8 @@ import java.util.Optional;
  * ago, and roughly of the same one.
  *
  * @param id number of the connection, for {@code nbd-client-disconnect}; never used again
+ * @param server id of the {@code nbd-server} object that it is connected to; missing for QEMU's
+ *     server
  * @param peer the address that it comes from; empty for a local socket without a name
  * @param pid process of a local client, as the kernel knows it
  * @param uid user of a local client
@@ -25,6 +27,7 @@ import java.util.Optional;
  */
 public record NbdClientInfo(
         long id,
+        Optional<String> server,
         String peer,
         Optional<Long> pid,
         Optional<Long> uid,

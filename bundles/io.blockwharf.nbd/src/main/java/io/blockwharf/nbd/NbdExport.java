@@ -2,7 +2,6 @@ package io.blockwharf.nbd;
 
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
-import io.blockwharf.api.block.DirtyBitmap;
 import io.blockwharf.api.export.BlockExport;
 import io.blockwharf.api.export.IoThread;
 import io.blockwharf.nbd.wire.ReplyStyle;
@@ -35,6 +34,7 @@ final class NbdExport implements BlockExport {
     private final boolean writable;
     private final Optional<IoThread> ioThread;
     private final List<MetaContext> contexts;
+    private final Runnable release;
     private final CompletableFuture<Void> closed = new CompletableFuture<>();
 
     /** The clients that have finished their negotiation; guarded by this. */
@@ -47,6 +47,8 @@ final class NbdExport implements BlockExport {
      * An export that nobody can find yet.
      *
      * @param contexts what clients may select, in order of id
+     * @param release gives back what the export was made of; called once, just before it is {@link
+     *     #closed}
      */
     NbdExport(
             NbdServer server,
@@ -55,7 +57,8 @@ final class NbdExport implements BlockExport {
             BlockNode node,
             boolean writable,
             Optional<IoThread> ioThread,
-            List<MetaContext> contexts) {
+            List<MetaContext> contexts,
+            Runnable release) {
         this.server = server;
         this.name = name;
         this.description = description;
@@ -63,6 +66,7 @@ final class NbdExport implements BlockExport {
         this.writable = writable;
         this.ioThread = ioThread;
         this.contexts = List.copyOf(contexts);
+        this.release = release;
     }
 
     String name() {
@@ -201,17 +205,8 @@ final class NbdExport implements BlockExport {
     }
 
     private void complete() {
-        giveBack(contexts);
+        release.run();
         closed.complete(null);
-    }
-
-    /** Bitmaps of these contexts are not busy any more. */
-    static void giveBack(List<MetaContext> contexts) {
-        for (MetaContext context : contexts) {
-            if (context instanceof MetaContext.Dirty(int _, DirtyBitmap bitmap)) {
-                bitmap.close();
-            }
-        }
     }
 
     @Override
@@ -222,6 +217,7 @@ final class NbdExport implements BlockExport {
     @Override
     public Map<String, Object> details() {
         Map<String, Object> details = new LinkedHashMap<>();
+        server.id().ifPresent(id -> details.put("server", id));
         details.put("name", name);
         details.put("description", description);
         synchronized (this) {

@@ -1,5 +1,6 @@
 package io.blockwharf.nbd;
 
+import io.blockwharf.api.block.DirtyBitmap;
 import io.blockwharf.api.block.DirtyBitmaps;
 import io.blockwharf.api.export.BlockExport;
 import io.blockwharf.api.export.BlockExportDriver;
@@ -27,7 +28,7 @@ public final class NbdExportDriver implements BlockExportDriver<NbdExportOptions
     private final NbdServers servers;
     private final DirtyBitmaps bitmaps;
 
-    /** Exports through that server, and shows these bitmaps. */
+    /** Exports through these servers, and shows these bitmaps. */
     @Activate
     public NbdExportDriver(@Reference NbdServers servers, @Reference DirtyBitmaps bitmaps) {
         this.servers = servers;
@@ -36,13 +37,24 @@ public final class NbdExportDriver implements BlockExportDriver<NbdExportOptions
 
     @Override
     public BlockExport open(ExportSpec<NbdExportOptions> spec) {
-        NbdServer server = servers.required();
+        NbdServers.Chosen chosen = servers.choose(spec.options().server());
+        try {
+            return open(spec, chosen);
+        } catch (RuntimeException | Error e) {
+            chosen.release().run();
+            throw e;
+        }
+    }
+
+    private BlockExport open(ExportSpec<NbdExportOptions> spec, NbdServers.Chosen chosen) {
+        NbdServer server = chosen.server();
         NbdExportOptions options = spec.options();
         String name = options.name().orElse(spec.node().name());
         checkLengths(name, options.description());
         if (server.export(name).isPresent()) {
             throw QmpException.generic("NBD server already has export named '%s'", name);
         }
+        List<MetaContext> contexts = contexts(spec);
         NbdExport export =
                 new NbdExport(
                         server,
@@ -51,9 +63,24 @@ public final class NbdExportDriver implements BlockExportDriver<NbdExportOptions
                         spec.node(),
                         spec.writable(),
                         spec.ioThreads().stream().findFirst(),
-                        contexts(spec));
+                        contexts,
+                        () -> {
+                            giveBack(contexts);
+                            server.ends(spec.id());
+                            chosen.release().run();
+                        });
+        server.begins(spec.id());
         server.add(export);
         return export;
+    }
+
+    /** Bitmaps of these contexts are not busy any more. */
+    private static void giveBack(List<MetaContext> contexts) {
+        for (MetaContext context : contexts) {
+            if (context instanceof MetaContext.Dirty(int _, DirtyBitmap bitmap)) {
+                bitmap.close();
+            }
+        }
     }
 
     /** proto.md, "Conventions": strings have at most 4096 bytes. */
@@ -83,7 +110,7 @@ public final class NbdExportDriver implements BlockExportDriver<NbdExportOptions
                 contexts.add(new MetaContext.Dirty(id++, find(spec, each).use()));
             }
         } catch (QmpException e) {
-            NbdExport.giveBack(contexts);
+            giveBack(contexts);
             throw e;
         }
         return contexts;

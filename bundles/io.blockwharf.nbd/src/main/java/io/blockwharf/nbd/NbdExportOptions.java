@@ -13,12 +13,15 @@ import java.util.Optional;
  * @param bitmaps dirty bitmaps that clients may read
  * @param allocationDepth whether clients may ask which layer of a backing chain holds the data
  *     (default false)
+ * @param server id of the {@code nbd-server} object whose clients find the export (default: the
+ *     server of {@code nbd-server-start}). Not in QEMU.
  */
 public record NbdExportOptions(
         Optional<String> name,
         Optional<String> description,
         Optional<List<BitmapReference>> bitmaps,
-        Optional<Boolean> allocationDepth) {
+        Optional<Boolean> allocationDepth,
+        Optional<String> server) {
 
     /** QAPI {@code BlockDirtyBitmapOrStr}. */
     @Alternate("BlockDirtyBitmapOrStr")

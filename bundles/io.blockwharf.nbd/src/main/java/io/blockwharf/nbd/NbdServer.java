@@ -11,9 +11,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -46,6 +48,10 @@ final class NbdServer implements AutoCloseable {
         void close();
     }
 
+    /** Numbers of connections, whatever the server: a client is named by its number alone. */
+    private static final AtomicLong NUMBERS = new AtomicLong();
+
+    private final Optional<String> id;
     private final ListeningSocket listening;
     private final Limits limits;
     private volatile Optional<TlsPolicy> tls = Optional.empty();
@@ -58,10 +64,13 @@ final class NbdServer implements AutoCloseable {
     /** Oldest first; guarded by itself, which is notified when one ends. */
     private final Set<NbdSession> sessions = new LinkedHashSet<>();
 
-    private long accepted;
+    /** Ids of the exports that have not ended yet, found by clients or not. */
+    private final Set<String> exportIds = ConcurrentHashMap.newKeySet();
+
     private boolean closed;
 
-    private NbdServer(ListeningSocket listening, Limits limits) {
+    private NbdServer(Optional<String> id, ListeningSocket listening, Limits limits) {
+        this.id = id;
         this.listening = listening;
         this.limits = limits;
         timer =
@@ -79,10 +88,17 @@ final class NbdServer implements AutoCloseable {
     /**
      * Listens; clients wait until {@link #start}.
      *
+     * @param id of the server's object; empty for QEMU's server
      * @throws LinuxException with QEMU's sentence
      */
-    static NbdServer bind(SocketAddress address, Limits limits) throws LinuxException {
-        return new NbdServer(ListeningSocket.open(address, BACKLOG), limits);
+    static NbdServer bind(Optional<String> id, SocketAddress address, Limits limits)
+            throws LinuxException {
+        return new NbdServer(id, ListeningSocket.open(address, BACKLOG), limits);
+    }
+
+    /** Of the server's object; empty for QEMU's server. */
+    Optional<String> id() {
+        return id;
     }
 
     /** Insists on TLS; before {@link #start}. */
@@ -103,6 +119,24 @@ final class NbdServer implements AutoCloseable {
     /** Where clients connect. */
     SocketAddress address() throws LinuxException {
         return listening.address();
+    }
+
+    /** What there is to know about the server. */
+    NbdServerInfo describe() {
+        List<String> addresses = List.of();
+        try {
+            addresses = listening.addresses().stream().map(SocketAddress::text).toList();
+        } catch (LinuxException e) {
+            // It is just being closed
+        }
+        return new NbdServerInfo(
+                id,
+                addresses,
+                tls.isPresent(),
+                limits.maxConnections(),
+                limits.handshakeSeconds(),
+                clients().size(),
+                exports().stream().map(NbdExport::name).toList());
     }
 
     /** Whether a client may use several connections at once. */
@@ -138,6 +172,20 @@ final class NbdServer implements AutoCloseable {
         synchronized (exports) {
             exports.remove(export.name(), export);
         }
+    }
+
+    /** An export with that id begins, which {@link #ends} again. */
+    void begins(String exportId) {
+        exportIds.add(exportId);
+    }
+
+    void ends(String exportId) {
+        exportIds.remove(exportId);
+    }
+
+    /** Ids of the exports that have not ended yet, those that clients do not find included. */
+    Set<String> exportIds() {
+        return Set.copyOf(exportIds);
     }
 
     // ---- connections
@@ -180,7 +228,7 @@ final class NbdServer implements AutoCloseable {
                 return;
             }
             try {
-                session = new NbdSession(this, socket, ++accepted);
+                session = new NbdSession(this, socket, NUMBERS.incrementAndGet());
             } catch (LinuxException e) {
                 socket.close(); // gone before it began
                 return;

@@ -72,6 +72,7 @@ public final class NbdServerAdd implements QmpCommand<NbdServerAdd.Arguments, No
                                         .bitmap()
                                         .map(NbdExportOptions.Local::new)
                                         .map(List::<NbdExportOptions.BitmapReference>of),
+                                Optional.empty(),
                                 Optional.empty())));
         return Nothing.NOTHING;
     }

@@ -9,7 +9,7 @@ import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Reference;
 
-/** QMP {@code nbd-server-stop}: ends all NBD exports, then the server and its clients. */
+/** QMP {@code nbd-server-stop}: ends the exports of the server, then the server and its clients. */
 @Component
 @QmpName("nbd-server-stop")
 public final class NbdServerStop implements QmpCommand<Nothing, Nothing> {
@@ -25,8 +25,7 @@ public final class NbdServerStop implements QmpCommand<Nothing, Nothing> {
 
     @Override
     public Nothing execute(Nothing none) {
-        servers.required();
-        exports.removeAll(NbdExportDriver.TYPE);
+        exports.removeAll(servers.required().exportIds());
         servers.stop();
         return Nothing.NOTHING;
     }

@@ -11,17 +11,24 @@ import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Deactivate;
 import org.osgi.service.component.annotations.Reference;
 
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.function.Predicate;
 
 /**
- * The NBD server of the daemon, between {@code nbd-server-start} and {@code nbd-server-stop}.
- * Thread-safe; starting and stopping is core's lock's business.
+ * The NBD servers of the daemon: QEMU's, which has no name, between {@code nbd-server-start} and
+ * {@code nbd-server-stop}, and any number of objects of type {@code nbd-server}. Thread-safe;
+ * starting and stopping is core's lock's business.
  */
 @Component(service = NbdServers.class)
 public final class NbdServers {
+    /** A server that exports may be added to, which stays as long as they need it. */
+    record Chosen(NbdServer server, Runnable release) {}
+
     private final ObjectStore objects;
+    private final List<NbdServer> running = new CopyOnWriteArrayList<>();
     private volatile Optional<NbdServer> server = Optional.empty();
 
     /** No server yet. */
@@ -30,11 +37,16 @@ public final class NbdServers {
         this.objects = objects;
     }
 
-    /** Starts the server; the checks in QEMU's order. */
+    /** Starts the server without a name; the checks in QEMU's order. */
     void start(NbdServerOptions.Arguments arguments) {
         if (server.isPresent()) {
             throw QmpException.generic("NBD server already running");
         }
+        server = Optional.of(open(Optional.empty(), arguments));
+    }
+
+    /** Starts a server that {@link #close(NbdServer)} ends. */
+    NbdServer open(Optional<String> id, NbdServerOptions.Arguments arguments) {
         NbdServer.Limits limits =
                 new NbdServer.Limits(
                         arguments
@@ -44,7 +56,7 @@ public final class NbdServers {
                                 .handshakeMaxSeconds()
                                 .orElse(NbdServer.Limits.DEFAULT.handshakeSeconds()));
         try {
-            NbdServer bound = NbdServer.bind(arguments.addr(), limits);
+            NbdServer bound = NbdServer.bind(id, arguments.addr(), limits);
             try {
                 arguments
                         .tlsCreds()
@@ -57,7 +69,8 @@ public final class NbdServers {
                 throw e;
             }
             bound.start();
-            server = Optional.of(bound);
+            running.add(bound);
+            return bound;
         } catch (LinuxException e) {
             throw new QmpException(e.getMessage(), e);
         }
@@ -97,21 +110,47 @@ public final class NbdServers {
         return server.orElseThrow(() -> QmpException.generic("NBD server not running"));
     }
 
-    /** Everybody who is connected, oldest first. */
-    List<NbdSession> clients() {
-        return server.map(NbdServer::clients).orElse(List.of());
+    /** The server of that id, or the one without; there until it is released. */
+    Chosen choose(Optional<String> id) {
+        if (id.isEmpty()) {
+            return new Chosen(required(), () -> {});
+        }
+        ObjectStore.Use<NbdServerObject.Running> use =
+                objects.use(id.get(), NbdServerObject.Running.class)
+                        .orElseThrow(
+                                () -> QmpException.generic("NBD server '%s' not found", id.get()));
+        return new Chosen(use.object().server(), use::close);
     }
 
-    /** Stops the server, whose exports are gone, and removes the file of a local socket. */
+    /** All servers, oldest first. */
+    List<NbdServer> running() {
+        return List.copyOf(running);
+    }
+
+    /** Everybody who is connected to any server, oldest first. */
+    List<NbdSession> clients() {
+        return running.stream()
+                .flatMap(each -> each.clients().stream())
+                .sorted(Comparator.comparingLong(NbdSession::number))
+                .toList();
+    }
+
+    /** Stops the server without a name, whose exports are gone. */
     void stop() {
-        NbdServer running = required();
+        NbdServer stopping = required();
         server = Optional.empty();
+        close(stopping);
+    }
+
+    /** Stops a server, whose exports are gone, and removes the file of a local socket. */
+    void close(NbdServer stopping) {
+        running.remove(stopping);
         try {
-            running.unlink();
+            stopping.unlink();
         } catch (LinuxException e) {
             // A file that stays does not keep the server from stopping
         }
-        running.close();
+        stopping.close();
     }
 
     /**
@@ -120,7 +159,8 @@ public final class NbdServers {
      */
     @Deactivate
     void close() {
-        server.ifPresent(NbdServer::close);
         server = Optional.empty();
+        running.forEach(NbdServer::close);
+        running.clear();
     }
 }

@@ -92,6 +92,7 @@ final class NbdSession {
         Counters.Snapshot done = (serving == null ? NOTHING : serving.counters()).snapshot();
         return new NbdClientInfo(
                 number,
+                server.id(),
                 peer,
                 credentials.map(c -> (long) c.pid()),
                 credentials.map(c -> Integer.toUnsignedLong(c.uid())),
@@ -238,9 +239,10 @@ final class NbdSession {
             link.close();
         }
         in.close();
+        // First: the end of an export may be the end of its server, which waits for its connections
+        server.ended(this);
         if (attached.isPresent()) {
             attached.get().detach(this, wrote);
         }
-        server.ended(this);
     }
 }

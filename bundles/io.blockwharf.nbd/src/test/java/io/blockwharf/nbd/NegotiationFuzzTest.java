@@ -28,7 +28,8 @@ class NegotiationFuzzTest {
                         new FakeNode(1 << 16),
                         true,
                         Optional.empty(),
-                        List.of(new MetaContext.Allocation()));
+                        List.of(new MetaContext.Allocation()),
+                        () -> {});
         server.add(export);
         FdSocket[] pair = FdSocket.pair();
         NbdSession session = new NbdSession(server, pair[0], 0);

@@ -30,6 +30,7 @@ class RequestFuzzTest {
             Path directory = Files.createTempDirectory("nbd-fuzz");
             server =
                     NbdServer.bind(
+                            Optional.empty(),
                             new SocketAddress.Unix(directory.resolve("s").toString()),
                             NbdServer.Limits.DEFAULT);
         }
@@ -53,7 +54,8 @@ class RequestFuzzTest {
                 List.of(new MetaContext.Allocation(), new MetaContext.AllocationDepth());
         ReplyStyle style = ReplyStyle.values()[(mode & 3) % 3];
         NbdExport export =
-                new NbdExport(server(), "x", "", node, writable, Optional.empty(), contexts);
+                new NbdExport(
+                        server(), "x", "", node, writable, Optional.empty(), contexts, () -> {});
         Terms terms =
                 new Terms(
                         export,

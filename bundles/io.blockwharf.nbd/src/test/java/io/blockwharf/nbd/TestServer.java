@@ -24,7 +24,8 @@ final class TestServer implements AutoCloseable {
 
     TestServer(Path directory, NbdServer.Limits limits) throws LinuxException {
         socket = directory.resolve("nbd.sock");
-        server = NbdServer.bind(new SocketAddress.Unix(socket.toString()), limits);
+        server =
+                NbdServer.bind(Optional.empty(), new SocketAddress.Unix(socket.toString()), limits);
         server.start();
     }
 
@@ -45,7 +46,8 @@ final class TestServer implements AutoCloseable {
                         node,
                         writable,
                         loop.map(l -> l),
-                        List.of(new MetaContext.Allocation(), new MetaContext.AllocationDepth()));
+                        List.of(new MetaContext.Allocation(), new MetaContext.AllocationDepth()),
+                        () -> {});
         server.add(export);
         exports.add(export);
         return export;

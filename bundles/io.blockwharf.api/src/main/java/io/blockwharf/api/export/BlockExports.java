@@ -5,6 +5,7 @@ import org.osgi.annotation.versioning.ProviderType;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * The registry of exports: one id space for all types. May be called from any thread except one
@@ -28,8 +29,11 @@ public interface BlockExports {
      */
     void remove(String id, BlockExportRemoveMode mode);
 
-    /** Removes all exports of a type, whoever uses them, and returns when they are deleted. */
-    void removeAll(String type);
+    /**
+     * Removes exports, whoever uses them, and returns when they are deleted. Ids that are not there
+     * are of no concern.
+     */
+    void removeAll(Set<String> ids);
 
     /** The exports, newest first. */
     List<BlockExportInfo> list();

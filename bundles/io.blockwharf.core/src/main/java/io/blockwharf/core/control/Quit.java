@@ -16,6 +16,8 @@ import org.osgi.service.component.annotations.Reference;
 import org.osgi.service.log.Logger;
 import org.osgi.service.log.LoggerFactory;
 
+import java.util.stream.Collectors;
+
 /**
  * QMP {@code quit}: ends all exports, whoever uses them, then the framework. The events of the
  * exports come before the reply. A front end that is stopped while it has a reply to send sends it
@@ -48,7 +50,8 @@ public final class Quit implements QmpCommand<Nothing, Nothing> {
 
     @Override
     public Nothing execute(Nothing none) {
-        exports.list().stream().map(BlockExportInfo::type).distinct().forEach(exports::removeAll);
+        exports.removeAll(
+                exports.list().stream().map(BlockExportInfo::id).collect(Collectors.toSet()));
         stop.run();
         return none;
     }

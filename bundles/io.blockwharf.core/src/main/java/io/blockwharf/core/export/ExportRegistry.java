@@ -306,10 +306,10 @@ public final class ExportRegistry implements BlockExports {
     }
 
     @Override
-    public void removeAll(String type) {
+    public void removeAll(Set<String> ids) {
         drain(
-                newestFirst().stream().filter(entry -> entry.type.equals(type)).toList(),
-                "all exports of its type are removed");
+                newestFirst().stream().filter(entry -> ids.contains(entry.id)).toList(),
+                "its server is stopped");
     }
 
     /** Shuts exports down, whoever uses them, and waits until they are deleted. */

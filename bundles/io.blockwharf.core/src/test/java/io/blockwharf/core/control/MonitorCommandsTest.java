@@ -17,6 +17,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
 
 class MonitorCommandsTest {
     private final List<String> done = new ArrayList<>();
@@ -33,8 +35,8 @@ class MonitorCommandsTest {
         }
 
         @Override
-        public void removeAll(String type) {
-            done.add("remove all " + type);
+        public void removeAll(Set<String> ids) {
+            done.add("remove all " + new TreeSet<>(ids));
         }
 
         @Override
@@ -65,7 +67,7 @@ class MonitorCommandsTest {
     void quitEndsTheExportsBeforeAnythingElse() {
         new Quit(new FakeExports(), () -> done.add("stop")).execute(Nothing.NOTHING);
 
-        assertEquals(List.of("remove all nbd", "remove all fuse", "stop"), done);
+        assertEquals(List.of("remove all [a, b, c]", "stop"), done);
     }
 
     @Test
