@@ -35,7 +35,9 @@ public class DriverBundlesIT {
                     "nbd-server-remove",
                     "nbd-server-start",
                     "nbd-server-stop",
-                    "query-nbd-clients");
+                    "query-nbd-clients",
+                    "query-nbd-exports",
+                    "query-nbd-servers");
 
     @Inject BundleContext context;
     @Inject QmpDispatcher dispatcher;

@@ -38,6 +38,8 @@ class SameAnswersIT {
                     "block-export-add/#vhost-user-blk/addr/#inet/keep-alive-idle",
                     "block-export-add/#vhost-user-blk/addr/#inet/keep-alive-interval",
                     "chardev-add/backend/#socket/data/reconnect-ms",
+                    "block-export-add/#nbd/server",
+                    "object-add/qom-type=nbd-server",
                     "block-export-del/mode=hide",
                     "block-export-del/mode=soft",
                     "nbd-server-start/handshake-max-seconds",

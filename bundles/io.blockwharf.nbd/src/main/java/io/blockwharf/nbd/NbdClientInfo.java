@@ -24,6 +24,7 @@ import java.util.Optional;
  * @param bytesRead bytes asked for by {@code reads}
  * @param bytesWritten bytes brought by {@code writes}
  * @param inFlight requests that wait for the node
+ * @param latency how long requests took
  */
 public record NbdClientInfo(
         long id,
@@ -42,4 +43,5 @@ public record NbdClientInfo(
         long errors,
         long bytesRead,
         long bytesWritten,
-        long inFlight) {}
+        long inFlight,
+        NbdLatency latency) {}

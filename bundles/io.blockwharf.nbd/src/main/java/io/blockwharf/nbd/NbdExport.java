@@ -43,6 +43,9 @@ final class NbdExport implements BlockExport {
     private Stage stage = Stage.OPEN;
     private boolean written;
 
+    /** What clients have done that have left; guarded by this. */
+    private Counters.Snapshot past = Counters.Snapshot.NOTHING;
+
     /**
      * An export that nobody can find yet.
      *
@@ -130,11 +133,37 @@ final class NbdExport implements BlockExport {
         return true;
     }
 
+    /** What the clients have done. */
+    NbdExportInfo describe() {
+        Counters.Snapshot done;
+        int clients;
+        synchronized (this) {
+            clients = sessions.size();
+            done = sessions.stream().map(NbdSession::done).reduce(past, Counters.Snapshot::plus);
+        }
+        return new NbdExportInfo(
+                name,
+                server.id(),
+                node.name(),
+                size(),
+                writable,
+                clients,
+                done.reads(),
+                done.writes(),
+                done.others(),
+                done.errors(),
+                done.bytesRead(),
+                done.bytesWritten(),
+                done.inFlight(),
+                done.latency());
+    }
+
     /** A client is gone and uses the node no more. */
     void detach(NbdSession session, boolean wrote) {
         boolean last;
         synchronized (this) {
             sessions.remove(session);
+            past = past.plus(session.done());
             written |= wrote;
             last = stage != Stage.OPEN && sessions.isEmpty();
         }

@@ -15,8 +15,10 @@ import org.osgi.service.component.annotations.Reference;
 
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /** Exports of type {@code nbd}. */
 @Component
@@ -104,10 +106,14 @@ public final class NbdExportDriver implements BlockExportDriver<NbdExportOptions
             contexts.add(new MetaContext.AllocationDepth());
         }
         int id = MetaContext.Dirty.FIRST_ID;
+        Set<DirtyBitmaps.Found> seen = new HashSet<>();
         try {
             for (NbdExportOptions.BitmapReference each :
                     spec.options().bitmaps().orElse(List.of())) {
-                contexts.add(new MetaContext.Dirty(id++, find(spec, each).use()));
+                DirtyBitmaps.Found found = find(spec, each);
+                if (seen.add(found)) { // named twice is no mistake
+                    contexts.add(new MetaContext.Dirty(id++, found.use()));
+                }
             }
         } catch (QmpException e) {
             giveBack(contexts);

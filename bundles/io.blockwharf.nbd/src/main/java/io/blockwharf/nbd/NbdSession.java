@@ -22,9 +22,6 @@ import javax.net.ssl.SSLException;
 final class NbdSession {
     private static final long STACK_BYTES = 256 << 10;
 
-    /** Of a client that still negotiates. */
-    private static final Counters NOTHING = new Counters();
-
     private final NbdServer server;
     private final long number;
     private final FdSocket socket;
@@ -88,8 +85,7 @@ final class NbdSession {
 
     /** What there is to know about the client. From any thread. */
     NbdClientInfo describe() {
-        Transmission serving = transmission;
-        Counters.Snapshot done = (serving == null ? NOTHING : serving.counters()).snapshot();
+        Counters.Snapshot done = done();
         return new NbdClientInfo(
                 number,
                 server.id(),
@@ -107,7 +103,14 @@ final class NbdSession {
                 done.errors(),
                 done.bytesRead(),
                 done.bytesWritten(),
-                done.inFlight());
+                done.inFlight(),
+                done.latency());
+    }
+
+    /** What the client has done up to now. From any thread. */
+    Counters.Snapshot done() {
+        Transmission serving = transmission;
+        return serving == null ? Counters.Snapshot.NOTHING : serving.counters().snapshot();
     }
 
     /** Begins. {@link NbdServer#ended} is called when all is over. */

@@ -28,6 +28,9 @@ final class Slot implements AutoCloseable {
     int flags;
     long cookie;
 
+    /** When the request had arrived. */
+    long arrived;
+
     /** Offset of the request, which an extended reply repeats. */
     long origin;
 

@@ -98,6 +98,16 @@ final class Transmission implements AutoCloseable {
     private final RequestHeader header;
     private final boolean shared;
     private final Counters counters = new Counters();
+
+    /** When the socket gave something last, in {@link System#nanoTime}. */
+    private long arrived = System.nanoTime();
+
+    /**
+     * Requests that were carried out without the queue, by kind, and whose replies are not sent.
+     */
+    private final long[] inline = new long[3];
+
+    private boolean anyInline;
     private final Arena arena = Arena.ofShared();
     private final IoVector vector = new IoVector(arena, 1);
     private final MemorySegment probe;
@@ -297,8 +307,28 @@ final class Transmission implements AutoCloseable {
         }
         if (n == 0) {
             ended = true;
+        } else {
+            arrived = System.nanoTime();
         }
         return n;
+    }
+
+    /** A request was carried out here and now; its time is known when its reply has been sent. */
+    private void done(int kind) {
+        inline[kind]++;
+        anyInline = true;
+    }
+
+    /** One reading of the clock for all of a batch: that is what a client waits for. */
+    private void countInline() {
+        long took = System.nanoTime() - arrived;
+        for (int kind = 0; kind < inline.length; kind++) {
+            if (inline[kind] > 0) {
+                counters.took(kind, took, inline[kind]);
+                inline[kind] = 0;
+            }
+        }
+        anyInline = false;
     }
 
     /** Takes all requests that can be taken, and sends all replies that there are. */
@@ -315,9 +345,11 @@ final class Transmission implements AutoCloseable {
                 finishCompleted();
             }
             boolean wasBlocked = blocked;
-            again =
-                    flush(false)
-                            && (doneCount > 0 || started || stalled && (released || wasBlocked));
+            boolean sent = flush(false);
+            if (sent && anyInline) {
+                countInline();
+            }
+            again = sent && (doneCount > 0 || started || stalled && (released || wasBlocked));
             counters.inFlight = inFlight;
         } while (again);
     }
@@ -508,6 +540,7 @@ final class Transmission implements AutoCloseable {
                             ? style.success(out, outEnd, header.cookie(), header.offset())
                             : style.end(out, outEnd, header.cookie(), header.offset());
             counters.reads++;
+            done(Counters.READ);
             return true;
         }
         boolean fragments = style != ReplyStyle.SIMPLE && !header.has(CommandFlags.DF);
@@ -515,15 +548,18 @@ final class Transmission implements AutoCloseable {
             return readFragments(header.offset(), length);
         }
         return switch (readRun(header.offset(), length, true)) {
-            case TAKEN -> readTaken(length);
-            case WOULD_BLOCK -> readLater(header.offset(), length) && readTaken(length);
+            case TAKEN -> readTaken(length, true);
+            case WOULD_BLOCK -> readLater(header.offset(), length) && readTaken(length, false);
             case NO_ROOM -> stall();
         };
     }
 
-    private boolean readTaken(int length) {
+    private boolean readTaken(int length, boolean inline) {
         in.start += header.bytes();
         counters.reads++;
+        if (inline) {
+            done(Counters.READ);
+        }
         counters.bytesRead += length;
         return true;
     }
@@ -585,7 +621,7 @@ final class Transmission implements AutoCloseable {
                     break;
                 }
                 if (failed) {
-                    return readTaken(length);
+                    return readTaken(length, true);
                 }
             }
             at = next;
@@ -597,7 +633,7 @@ final class Transmission implements AutoCloseable {
             // A slot is free, but not the memory: all that there is of it is this client's own
             error(cookie, offset, NbdError.ENOMEM, "too much in flight");
         }
-        return readTaken(length);
+        return readTaken(length, at == end);
     }
 
     /** The run that was read last ended in an error, which has been answered. */
@@ -702,6 +738,7 @@ final class Transmission implements AutoCloseable {
         try {
             if (length == 0 || node.tryWrite(header.offset(), vector, fua ? RequestFlags.FUA : 0)) {
                 success(header.cookie(), header.offset());
+                done(Counters.WRITE);
             } else if (!writeLater((int) length)) {
                 return false;
             }
@@ -732,6 +769,7 @@ final class Transmission implements AutoCloseable {
     }
 
     private void startWrite(Slot slot) {
+        slot.arrived = arrived; // of its last byte
         queue.write(
                 slot.index,
                 slot.offset,
@@ -849,7 +887,10 @@ final class Transmission implements AutoCloseable {
         switch (mode) {
             case SKIP -> error(payloadCookie, payloadOrigin, payloadError, payloadText);
             case SLOT -> startWrite(payloadSlot);
-            case PIECES, NONE -> success(payloadCookie, payloadOrigin);
+            case PIECES, NONE -> {
+                success(payloadCookie, payloadOrigin);
+                done(Counters.WRITE);
+            }
         }
         if (mode != PayloadMode.SKIP) {
             wrote(header.length());
@@ -863,6 +904,8 @@ final class Transmission implements AutoCloseable {
         if (length == 0 && type != Command.FLUSH) {
             in.start += header.bytes();
             success(header.cookie(), header.offset());
+            counters.others++;
+            done(Counters.OTHER);
             return true;
         }
         Slot slot = takeSlot(type == Command.CACHE ? Math.min(length, CACHE_PIECE) : 0);
@@ -941,6 +984,7 @@ final class Transmission implements AutoCloseable {
         status(length, chosen);
         in.start += bytes;
         counters.others++;
+        done(Counters.OTHER);
         return true;
     }
 
@@ -1086,6 +1130,7 @@ final class Transmission implements AutoCloseable {
         slot.offset = offset;
         slot.length = length;
         slot.progress = 0;
+        slot.arrived = arrived;
     }
 
     private void release(Slot slot) {
@@ -1104,8 +1149,9 @@ final class Transmission implements AutoCloseable {
 
     private void finishCompleted() throws IOException {
         int taken = 0;
+        long now = doneCount > 0 ? System.nanoTime() : 0;
         while (taken < doneCount && room(ReplyStyle.MAX_ERROR_BYTES)) {
-            finish(slots[done[taken++]]);
+            finish(slots[done[taken++]], now);
         }
         if (taken > 0) {
             doneCount -= taken;
@@ -1113,12 +1159,13 @@ final class Transmission implements AutoCloseable {
         }
     }
 
-    private void finish(Slot slot) {
+    private void finish(Slot slot, long now) {
         if (slot.result == Errno.OK && goesOn(slot)) {
             started = true;
             return;
         }
         inFlight--;
+        counters.took(kindOf(slot.command), now - slot.arrived, 1);
         if (slot.result != Errno.OK) {
             String text = Command.name(slot.command) + " failed: " + slot.result;
             error(slot.cookie, slot.origin, NbdError.of(slot.result), text);
@@ -1134,6 +1181,14 @@ final class Transmission implements AutoCloseable {
             success(slot.cookie, slot.origin);
         }
         release(slot);
+    }
+
+    private static int kindOf(int command) {
+        return switch (command) {
+            case Command.READ -> Counters.READ;
+            case Command.WRITE -> Counters.WRITE;
+            default -> Counters.OTHER;
+        };
     }
 
     /** Whether a request has another step. */

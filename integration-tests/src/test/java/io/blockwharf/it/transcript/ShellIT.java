@@ -44,6 +44,9 @@ class ShellIT {
     @Test
     @Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
     void aScriptOnStandardInput() throws IOException, InterruptedException {
+        Path nbd = directory.resolve("nbd");
+        Path more = directory.resolve("more");
+        int width = more.toString().length();
         Process daemon = start("--shell", "stdio");
         try (var in = daemon.outputWriter(StandardCharsets.UTF_8)) {
             in.write(
@@ -61,6 +64,13 @@ class ShellIT {
                     export:del f
                     export:add nbd node-name=n
                     object:add iothread id=t
+                    object:add nbd-server id=more addr.type=unix addr.path=%s
+                    export:add nbd id=m node-name=n name=again server=more
+                    nbd:servers
+                    nbd:clients
+                    nbd:exports
+                    nbd:disconnect 7
+                    export:del m
                     export:del nope
                     export:del e
                     node:del n
@@ -71,8 +81,7 @@ class ShellIT {
                     qmp:run quit
                     """
                             .formatted(
-                                    directory.resolve("nbd"),
-                                    Files.createFile(directory.resolve("file"))));
+                                    nbd, Files.createFile(directory.resolve("file")), more));
         }
         String output = new String(daemon.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(
@@ -93,12 +102,25 @@ class ShellIT {
                 error: Parameter 'id' is missing
                 ID  TYPE
                 t   iothread
+                ID    TYPE
+                t     iothread
+                more  nbd-server
+                ID  TYPE  NODE-NAME  SHUTTING-DOWN
+                m   nbd   n          no
+                ID    ADDRESSES%s  TLS  CLIENTS  EXPORTS
+                -     %s%s  no   0        n
+                more  %s%s  no   0        again
+                NAME   SERVER  CLIENTS  READS  READ-P50  READ-P99  WRITES  WRITE-P50  WRITE-P99  ERRORS  BYTES-READ  BYTES-WRITTEN
+                n      -       0        0      -         -         0       -          -          0       0           0
+                again  more    0        0      -         -         0       -          -          0       0           0
+                error: NBD client 7 not found
                 error: Export 'nope' is not found
                 error: Command not found: nope
                 the end
                 {
                 }
-                """,
+                """
+                        .formatted(" ".repeat(width - "ADDRESSES".length()), nbd, " ", more, ""),
                 output);
         end(daemon);
     }
