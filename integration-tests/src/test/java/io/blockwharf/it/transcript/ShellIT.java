@@ -80,8 +80,7 @@ class ShellIT {
                     echo "the end"
                     qmp:run quit
                     """
-                            .formatted(
-                                    nbd, Files.createFile(directory.resolve("file")), more));
+                            .formatted(nbd, Files.createFile(directory.resolve("file")), more));
         }
         String output = new String(daemon.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(
