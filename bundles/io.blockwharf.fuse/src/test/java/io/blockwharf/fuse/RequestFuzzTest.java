@@ -25,7 +25,7 @@ final class RequestFuzzTest {
     private static final long DATA_AT = 4096;
     private static final long REQUEST_AT = DATA_AT - Request.WRITE_HEADER_BYTES;
 
-    @FuzzTest
+    @FuzzTest(maxExecutions = 2_000, maxDuration = "60s")
     void anyBytesAreAnswered(byte[] input) throws IOException {
         if (input.length > Request.WRITE_HEADER_BYTES + MAX_TRANSFER) {
             return; // The buffer would not have taken it.

@@ -17,7 +17,7 @@ import java.util.Optional;
 class NegotiationFuzzTest {
     private static final int GREETING = 18;
 
-    @FuzzTest(maxDuration = "30s")
+    @FuzzTest(maxExecutions = 20_000, maxDuration = "60s")
     void anyBytesAreAnsweredOrEndTheConnection(byte[] input) throws IOException {
         NbdServer server = RequestFuzzTest.server();
         NbdExport export =

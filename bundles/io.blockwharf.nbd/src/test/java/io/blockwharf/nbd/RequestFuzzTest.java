@@ -37,7 +37,7 @@ class RequestFuzzTest {
         return server;
     }
 
-    @FuzzTest(maxDuration = "30s")
+    @FuzzTest(maxExecutions = 20_000, maxDuration = "60s")
     void anyBytesAreAnsweredOrEndTheConnection(byte[] input) throws LinuxException, IOException {
         if (input.length == 0) {
             return;

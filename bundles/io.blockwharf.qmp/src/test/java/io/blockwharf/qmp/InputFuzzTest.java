@@ -16,7 +16,7 @@ import java.util.List;
  * byte of an input says how many bytes arrive at a time.
  */
 class InputFuzzTest {
-    @FuzzTest(maxDuration = "20s")
+    @FuzzTest(maxExecutions = 50_000, maxDuration = "60s")
     void anyBytesAreRequestsOrComplaints(byte[] input) {
         if (input.length == 0) {
             return;

@@ -30,7 +30,7 @@ class BinderFuzzTest {
 
     private final Binder binder = new Binder(Samples.BRANCHES);
 
-    @FuzzTest(maxDuration = "20s")
+    @FuzzTest(maxExecutions = 50_000, maxDuration = "60s")
     void anyValueIsARecordOrAnError(byte[] input) {
         if (input.length == 0) {
             return;

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import com.code_intelligence.jazzer.junit.FuzzTest;
 
 import io.blockwharf.api.qmp.QmpException;
-import io.blockwharf.qmp.chardev.ChardevOption;
 
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
@@ -15,8 +14,8 @@ import java.util.Map;
  * Whatever stands behind an option: members that mean the same when they are written again, or an
  * error.
  */
-class OptionsFuzzTest {
-    @FuzzTest(maxDuration = "10s")
+class KeyvalFuzzTest {
+    @FuzzTest(maxExecutions = 200_000, maxDuration = "60s")
     void anyTextIsKeyvalOrAnError(byte[] input) {
         String text = new String(input, StandardCharsets.UTF_8);
         Keyval.Parsed parsed;
@@ -41,16 +40,5 @@ class OptionsFuzzTest {
                         text.append('=').append(value.toString().replace(",", ",,"));
                     }
                 });
-    }
-
-    @FuzzTest(maxDuration = "10s")
-    void anyTextIsAnOldOptionOrAnError(byte[] input) {
-        String text = new String(input, StandardCharsets.UTF_8);
-        try {
-            LegacyOptions options = LegacyOptions.parse(text, "backend", ChardevOption.NAMES);
-            assertEquals(true, ChardevOption.NAMES.containsAll(options.members().keySet()));
-        } catch (QmpException e) {
-            assertFalse(e.getMessage().isBlank());
-        }
     }
 }
