@@ -26,6 +26,12 @@ final class Machine {
         return allCpus().replaceFirst(".*[-,]", "");
     }
 
+    /** A CPU that is not this one, or this one if it is the only one. */
+    static String otherCpu(String cpu) {
+        String first = allCpus().replaceFirst("[-,].*", "");
+        return first.equals(cpu) ? lastCpu() : first;
+    }
+
     /** Title and text of each property, in the order of the report. */
     static Map<String, String> describe(Options options) throws IOException, InterruptedException {
         String cpuinfo = Files.readString(Path.of("/proc/cpuinfo"));
