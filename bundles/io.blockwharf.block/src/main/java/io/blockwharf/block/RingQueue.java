@@ -126,6 +126,11 @@ final class RingQueue implements BlockQueue {
     }
 
     @Override
+    public boolean batchesReads() {
+        return true; // from three or four on: one system call, no iovec to copy (measured)
+    }
+
+    @Override
     public void read(long cookie, long offset, IoVector into) {
         int slot = slot(Operation.READ, cookie, offset, into.byteCount(), 0);
         vectors[slot] = into;

@@ -14,6 +14,11 @@ final class ShiftedQueue implements BlockQueue {
     }
 
     @Override
+    public boolean batchesReads() {
+        return queue.batchesReads();
+    }
+
+    @Override
     public void read(long cookie, long offset, IoVector into) {
         queue.read(cookie, start + offset, into);
     }

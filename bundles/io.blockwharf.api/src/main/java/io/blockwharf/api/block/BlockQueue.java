@@ -26,6 +26,14 @@ public interface BlockQueue extends AutoCloseable {
         void completed(long cookie, Errno result);
     }
 
+    /**
+     * Whether several reads of cached data cost less when they are submitted together than with a
+     * {@link BlockIo#tryRead} each. Never changes.
+     */
+    default boolean batchesReads() {
+        return false;
+    }
+
     /** Starts a {@link BlockIo#read}. */
     void read(long cookie, long offset, IoVector into);
 

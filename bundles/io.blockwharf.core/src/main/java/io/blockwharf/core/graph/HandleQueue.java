@@ -59,6 +59,11 @@ final class HandleQueue implements BlockQueue {
     // --- Starting ----------------------------------------------------------------------------
 
     @Override
+    public boolean batchesReads() {
+        return queue.batchesReads();
+    }
+
+    @Override
     public void read(long cookie, long offset, IoVector into) {
         admit();
         if (node.straight(offset, into.byteCount()) && node.aligned(into)) {
