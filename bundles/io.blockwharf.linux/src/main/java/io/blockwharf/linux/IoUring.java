@@ -58,6 +58,7 @@ public final class IoUring implements AutoCloseable {
     private static final int ENTER_GETEVENTS = 1;
     private static final int REGISTER_BUFFERS = 0;
     private static final int REGISTER_FILES = 2;
+    private static final int REGISTER_EVENTFD = 4;
     private static final long SYS_SETUP = 425;
     private static final long SYS_REGISTER = 427;
     private static final long OFFSET_SQES = 0x10000000L;
@@ -241,6 +242,13 @@ public final class IoUring implements AutoCloseable {
             }
             register(REGISTER_BUFFERS, array.address(), segments.length);
             buffers = ranges;
+        }
+    }
+
+    /** Lets the kernel raise an eventfd whenever it posts completions. Once per ring. */
+    public void registerEventFd(int fd) throws LinuxException {
+        try (Arena arena = Arena.ofConfined()) {
+            register(REGISTER_EVENTFD, arena.allocateFrom(JAVA_INT, fd).address(), 1);
         }
     }
 

@@ -28,6 +28,7 @@ public final class TestQueue implements BlockQueue {
     private final BlockIo disk;
     private final int depth;
     private final Executor executor;
+    private final boolean batchesReads;
     private final EventFd ready;
     private final List<Runnable> started = new ArrayList<>();
     private final List<Done> done = new ArrayList<>();
@@ -44,9 +45,15 @@ public final class TestQueue implements BlockQueue {
      * @throws UncheckedIOException if the host has no descriptors left
      */
     public TestQueue(BlockIo disk, int depth, Executor executor) {
+        this(disk, depth, executor, false);
+    }
+
+    /** The same, with its answer to {@link BlockQueue#batchesReads}. */
+    public TestQueue(BlockIo disk, int depth, Executor executor, boolean batchesReads) {
         this.disk = disk;
         this.depth = depth;
         this.executor = executor;
+        this.batchesReads = batchesReads;
         try {
             ready = EventFd.open();
         } catch (LinuxException e) {
@@ -80,6 +87,11 @@ public final class TestQueue implements BlockQueue {
         } finally {
             running.arriveAndDeregister();
         }
+    }
+
+    @Override
+    public boolean batchesReads() {
+        return batchesReads;
     }
 
     @Override

@@ -105,17 +105,24 @@ final class MemoryTable {
                                 s ->
                                         new GuestMemory.Region(
                                                 s.place.guestAddress(), s.mapping.segment(), true))
+                        .sorted((a, b) -> Long.compareUnsigned(a.address(), b.address()))
                         .toArray(GuestMemory.Region[]::new);
         return new GuestMemory() {
             @Override
             protected Region find(long address) {
-                for (Region region : regions) {
-                    if (Long.compareUnsigned(address - region.address(), region.bytes().byteSize())
-                            < 0) {
-                        return region;
+                int low = 0;
+                int high = regions.length; // the first region behind the address is in low..high
+                while (low < high) {
+                    int middle = (low + high) >>> 1;
+                    if (Long.compareUnsigned(regions[middle].address(), address) <= 0) {
+                        low = middle + 1;
+                    } else {
+                        high = middle;
                     }
                 }
-                return Region.NONE;
+                return low > 0 && regions[low - 1].contains(address)
+                        ? regions[low - 1]
+                        : Region.NONE;
             }
         };
     }

@@ -22,6 +22,8 @@ import java.util.concurrent.CompletionStage;
  * accepts also runs the session; vrings run on I/O threads.
  */
 final class VhostUserExport implements BlockExport {
+    private static final long ACCEPT_AGAIN_MILLIS = 200;
+
     private final ExportSpec<VhostUserBlkOptions> spec;
     private final VirtioBlk device;
     private final int queues;
@@ -67,7 +69,7 @@ final class VhostUserExport implements BlockExport {
 
     private void acceptAll() {
         try {
-            for (Optional<FdSocket> peer; (peer = listener.accept()).isPresent(); ) {
+            for (Optional<FdSocket> peer; (peer = accept()).isPresent(); ) {
                 var next = new VhostUserSession(device, peer.get(), queues, threads, log);
                 if (!begin(next)) {
                     peer.get().close();
@@ -76,13 +78,42 @@ final class VhostUserExport implements BlockExport {
                 next.run();
                 end();
             }
-        } catch (LinuxException e) {
-            log.error("vhost-user-blk export {} cannot accept: {}", spec.id(), e.getMessage());
         } finally {
             listener.close();
             threads.close();
             flush();
             closed.complete(null);
+        }
+    }
+
+    /** Waits for a front end. What keeps it from being accepted (no descriptor, say) may pass. */
+    private Optional<FdSocket> accept() {
+        for (boolean failed = false; ; failed = true) {
+            try {
+                return listener.accept();
+            } catch (LinuxException e) {
+                if (!failed) {
+                    log.error(
+                            "vhost-user-blk export {} cannot accept a front end, which waits: {}",
+                            spec.id(),
+                            e.getMessage());
+                }
+                if (!pause()) {
+                    return Optional.empty();
+                }
+            }
+        }
+    }
+
+    /** Whether the export goes on afterwards. */
+    private synchronized boolean pause() {
+        try {
+            if (!stopping) {
+                wait(ACCEPT_AGAIN_MILLIS);
+            }
+            return !stopping;
+        } catch (InterruptedException e) {
+            return false;
         }
     }
 
@@ -122,6 +153,7 @@ final class VhostUserExport implements BlockExport {
     @Override
     public synchronized void requestShutdown() {
         stopping = true;
+        notifyAll();
         listener.shutdown();
         session.ifPresent(VhostUserSession::shutdown);
     }

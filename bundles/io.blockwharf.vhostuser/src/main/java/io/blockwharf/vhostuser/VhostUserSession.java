@@ -1,5 +1,6 @@
 package io.blockwharf.vhostuser;
 
+import io.blockwharf.linux.Doorbell;
 import io.blockwharf.linux.EventFd;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
@@ -48,7 +49,9 @@ final class VhostUserSession {
     private MemoryTable memory = MemoryTable.EMPTY;
     private Optional<MappedRegion> dirtyLog = Optional.empty();
     private Optional<MappedRegion> inFlight = Optional.empty();
-    private int inFlightQueueSize;
+
+    /** How much of it each vring has. */
+    private long inFlightBytes;
 
     /** Guarded by this: a resize sends from another thread. */
     private Optional<FdSocket> backend = Optional.empty();
@@ -233,7 +236,7 @@ final class VhostUserSession {
                 return false;
             }
             case RESET_DEVICE, RESET_OWNER -> {
-                resetDevice();
+                resetByFrontEnd();
                 return false;
             }
             default -> {
@@ -244,14 +247,9 @@ final class VhostUserSession {
         return true;
     }
 
-    /**
-     * The virtio features and vhost-user's own. The log of buffers in flight is kept for split
-     * rings only, so a front end that has asked for it is not offered packed ones: surviving this
-     * process is worth more to it.
-     */
+    /** The virtio features and vhost-user's own. */
     private long offered() {
-        boolean inFlightLog = (protocolFeatures & ProtocolFeatures.INFLIGHT_SHMFD) != 0;
-        return device.features() & ~(inFlightLog ? Virtqueue.F_RING_PACKED : 0)
+        return device.features()
                 | ProtocolFeatures.F_PROTOCOL_FEATURES
                 | ProtocolFeatures.F_LOG_ALL;
     }
@@ -276,7 +274,7 @@ final class VhostUserSession {
             case SET_STATUS -> {
                 status = value & 0xff;
                 if (status == 0) { // VIRTIO 1.3 section 2.1: a reset
-                    resetDevice();
+                    resetByFrontEnd();
                 }
             }
             default -> throw new IllegalArgumentException(type.name());
@@ -319,27 +317,28 @@ final class VhostUserSession {
     }
 
     private void vringDescriptor(Type type, Vring vring, boolean present) throws LinuxException {
-        Optional<EventFd> fd = present ? Optional.of(EventFd.of(take(0))) : Optional.empty();
-        if (fd.isPresent()) {
-            // A full counter of a hostile front end must not block the thread that signals it.
-            fd.get().blocking(false);
-        }
         switch (type) {
             case SET_VRING_KICK -> {
                 if (!present) {
                     throw new IllegalArgumentException("a vring without a kick descriptor");
                 }
+                var kick = EventFd.of(take(0));
                 vring.stop();
-                vring.kick(fd);
+                vring.kick(Optional.of(kick));
                 start(vring);
             }
-            case SET_VRING_CALL -> vring.call(fd);
+            case SET_VRING_CALL -> vring.call(doorbell(present));
             default -> {
+                Optional<Doorbell> bell = doorbell(present);
                 vring.stop();
-                vring.error(fd);
+                vring.error(bell);
                 start(vring);
             }
         }
+    }
+
+    private Optional<Doorbell> doorbell(boolean present) throws LinuxException {
+        return present ? Optional.of(Doorbell.of(take(0))) : Optional.empty();
     }
 
     private void memoryTable(List<Request.MemoryRegion> regions) throws LinuxException {
@@ -357,8 +356,7 @@ final class VhostUserSession {
 
     /** Vrings stand still while the memory under them changes. */
     private void replace(MemoryTable next) {
-        var paused = Arrays.stream(vrings).filter(Vring::running).toList();
-        paused.forEach(Vring::stop);
+        var paused = stopAll();
         MemoryTable old = memory;
         memory = next;
         old.retire(next);
@@ -366,18 +364,15 @@ final class VhostUserSession {
     }
 
     private boolean inFlight(Codec.Header header, Request.InFlight request) throws LinuxException {
-        int queues = request.queues();
-        int queueSize = request.queueSize();
-        if ((features & Virtqueue.F_RING_PACKED) != 0
-                || queues < 1
-                || queues > vrings.length
-                || queueSize < 1
-                || queueSize > QUEUE_SIZE_MAX) {
-            throw new IllegalArgumentException("in-flight log of " + request);
-        }
-        long size = InFlightLog.byteSize(queueSize) * queues;
         boolean get = request.type() == Type.GET_INFLIGHT_FD;
-        if (!get && request.size() < size) {
+        int queues = request.queues();
+        long each = InFlightLog.byteSize(request.queueSize());
+        long size = get ? each * queues : request.size();
+        if (queues < 1
+                || queues > vrings.length
+                || request.queueSize() < 1
+                || request.queueSize() > QUEUE_SIZE_MAX
+                || size < queues) {
             throw new IllegalArgumentException("in-flight log of " + request);
         }
         try (MemFd made = get ? MemFd.create("blockwharf-inflight", size) : null) {
@@ -387,32 +382,36 @@ final class VhostUserSession {
                             get ? 0 : request.offset(),
                             size,
                             MappedRegion.Access.READ_WRITE);
-            for (Vring vring : vrings) {
-                vring.stop();
-            }
+            var paused = stopAll();
             inFlight.ifPresent(MappedRegion::close);
             inFlight = Optional.of(region);
-            inFlightQueueSize = queueSize;
-            for (Vring vring : vrings) {
-                start(vring);
-            }
+            inFlightBytes = size / queues;
+            paused.forEach(this::start);
             if (get) {
-                send(Codec.replyInFlight(header, size, queues, queueSize), made.fd());
+                send(Codec.replyInFlight(header, size, queues, request.queueSize()), made.fd());
             }
         }
         return get;
     }
 
+    /** Stops the vrings that run, and answers which they are. */
+    private List<Vring> stopAll() {
+        var running = Arrays.stream(vrings).filter(Vring::running).toList();
+        running.forEach(Vring::stop);
+        return running;
+    }
+
     private void start(Vring vring) {
-        Optional<MemorySegment> part = Optional.empty();
-        if (inFlight.isPresent()) {
-            long bytes = InFlightLog.byteSize(inFlightQueueSize);
-            long at = bytes * vring.index();
-            if (at <= inFlight.get().segment().byteSize() - bytes) {
-                part = Optional.of(inFlight.get().segment().asSlice(at, bytes));
-            }
-        }
-        vring.start(new Vring.Environment(device, memory, features, part, currentDirtyLog()));
+        vring.start(
+                new Vring.Environment(
+                        device, memory, features, inFlightLog(vring), currentDirtyLog()));
+    }
+
+    /** The vring's part of the in-flight log. */
+    private Optional<MemorySegment> inFlightLog(Vring vring) {
+        return inFlight.map(MappedRegion::segment)
+                .filter(all -> inFlightBytes * (vring.index() + 1L) <= all.byteSize())
+                .map(all -> all.asSlice(inFlightBytes * vring.index(), inFlightBytes));
     }
 
     private DirtyLog currentDirtyLog() {
@@ -435,6 +434,16 @@ final class VhostUserSession {
         }
         features = 0;
         status = 0;
+    }
+
+    /** What was in flight is forgotten; when the front end is only lost it must not be. */
+    private void resetByFrontEnd() {
+        resetDevice();
+        for (Vring vring : vrings) {
+            inFlightLog(vring)
+                    .filter(log -> log.byteSize() >= InFlightLog.byteSize(1))
+                    .ifPresent(InFlightLog::clear);
+        }
     }
 
     private synchronized void dropBackend() {

@@ -1,6 +1,7 @@
 package io.blockwharf.vhostuser;
 
 import io.blockwharf.api.export.IoThread;
+import io.blockwharf.linux.Doorbell;
 import io.blockwharf.linux.EventFd;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.vhostuser.wire.Request;
@@ -15,6 +16,7 @@ import io.blockwharf.virtio.queue.VirtqueueException;
 
 import org.osgi.service.log.Logger;
 
+import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 
@@ -42,8 +44,8 @@ final class Vring {
     private int position;
     private Optional<Request.VringAddress> address = Optional.empty();
     private Optional<EventFd> kick = Optional.empty();
-    private Optional<EventFd> call = Optional.empty();
-    private Optional<EventFd> error = Optional.empty();
+    private Optional<Doorbell> call = Optional.empty();
+    private Optional<Doorbell> error = Optional.empty();
     private boolean enabled;
     private Optional<RunningQueue> running = Optional.empty();
     private long requests;
@@ -92,13 +94,13 @@ final class Vring {
         kick = value;
     }
 
-    void error(Optional<EventFd> value) {
-        error.ifPresent(EventFd::close);
+    void error(Optional<Doorbell> value) {
+        error.ifPresent(Doorbell::close);
         error = value;
     }
 
     /** May be replaced while the vring runs. */
-    void call(Optional<EventFd> value) {
+    void call(Optional<Doorbell> value) {
         if (running.isPresent()) {
             running.get().run(() -> replaceCall(value));
         } else {
@@ -106,8 +108,8 @@ final class Vring {
         }
     }
 
-    private void replaceCall(Optional<EventFd> value) {
-        call.ifPresent(EventFd::close);
+    private void replaceCall(Optional<Doorbell> value) {
+        call.ifPresent(Doorbell::close);
         call = value;
         notifyDriver(); // whatever the old descriptor was not told any more
     }
@@ -218,18 +220,18 @@ final class Vring {
         } else {
             log.warn("vring {} is broken: {}", index, reason.getMessage());
         }
-        error.ifPresent(Vring::signal);
+        error.ifPresent(Vring::ring);
     }
 
     private void notifyDriver() {
-        call.ifPresent(Vring::signal);
+        call.ifPresent(Vring::ring);
     }
 
-    private static void signal(EventFd fd) {
+    private static void ring(Doorbell bell) {
         try {
-            fd.signal();
+            bell.ring();
         } catch (LinuxException e) {
-            // An eventfd takes every signal; what else the front end sent in its place is its loss.
+            throw new UncheckedIOException(e); // the kernel has no reason to
         }
     }
 }

@@ -14,7 +14,10 @@ import org.junit.jupiter.api.Test;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.OptionalLong;
+import java.util.Random;
 
 /** vhost-user specification, "Memory region description". */
 class MemoryTableTest {
@@ -59,6 +62,40 @@ class MemoryTableTest {
             assertEquals(OptionalLong.of(PAGE), rest.guestAddress(0x2000_0000));
             assertThrows(IllegalArgumentException.class, () -> rest.without(first));
             rest.retire(MemoryTable.EMPTY);
+        }
+    }
+
+    /** As many slots as QEMU has, of more than 2 GiB together and one of them alone. */
+    @Test
+    void hundredsOfSlotsAndMoreThanTwoGigabytes() throws Exception {
+        long large = 5L << 30;
+        try (var file = MemFd.create("guest", large + 509 * PAGE);
+                Arena arena = Arena.ofConfined()) {
+            var slots = new ArrayList<MemoryRegion>();
+            for (int i = 0; i < 508; i++) { // with holes in between
+                slots.add(new MemoryRegion(2L * i * PAGE, PAGE, 4L * i * PAGE, large + i * PAGE));
+            }
+            slots.add(new MemoryRegion(1L << 62, large, 1L << 61, 0));
+            Collections.shuffle(slots, new Random(1));
+            var table = MemoryTable.EMPTY;
+            for (var slot : slots) {
+                table = table.with(slot, file.fd());
+            }
+            var memory = table.view();
+            var vector = new IoVector(arena, 2);
+            for (var slot : slots) {
+                long last = slot.guestAddress() + slot.size() - 1;
+                assertTrue(memory.append(slot.guestAddress(), 1, true, vector.clear()));
+                assertTrue(memory.append(last, 1, true, vector.clear()));
+                vector.base(0).set(ValueLayout.JAVA_BYTE, vector.offset(0), (byte) 42);
+                assertFalse(memory.append(last + 1, 1, true, vector.clear()), "" + slot);
+                assertFalse(memory.append(slot.guestAddress() - 1, 1, true, vector.clear()));
+            }
+            assertFalse(memory.append(-1, 1, true, vector.clear()));
+            try (var bytes = file.map(large + 509 * PAGE)) {
+                assertEquals(42, bytes.segment().get(ValueLayout.JAVA_BYTE, large - 1));
+            }
+            table.retire(MemoryTable.EMPTY);
         }
     }
 

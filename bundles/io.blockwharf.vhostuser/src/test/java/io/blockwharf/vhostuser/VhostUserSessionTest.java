@@ -40,6 +40,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.osgi.service.log.Logger;
 
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
@@ -186,16 +187,6 @@ class VhostUserSessionTest {
         assertArrayEquals(device.config(), bytes);
     }
 
-    /** A crash of the daemon is survived with the log only, and that is one of split rings. */
-    @Test
-    void packedRingsAreOfferedToFrontEndsWithoutInFlightLog() throws Exception {
-        assertTrue((front.ask(1) & Virtqueue.F_RING_PACKED) != 0);
-        front.send(16, 0, u64(ProtocolFeatures.ALL));
-        assertEquals(0, front.ask(1) & Virtqueue.F_RING_PACKED);
-        front.bad(2, u64(NEGOTIATED | Virtqueue.F_RING_PACKED));
-        front.good(2, u64(NEGOTIATED));
-    }
-
     @Test
     void featuresThatWereNotOfferedAreRefused() throws Exception {
         negotiate(NEGOTIATED);
@@ -326,31 +317,72 @@ class VhostUserSessionTest {
     }
 
     /** "Inflight I/O tracking": the next process executes what the log says, once. */
-    @Test
-    void whatAnEarlierProcessHadInFlightIsExecuted() throws Exception {
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void whatAnEarlierProcessHadInFlightIsExecuted(boolean packed) throws Exception {
+        long features = NEGOTIATED | (packed ? Virtqueue.F_RING_PACKED : 0);
         front.send(16, 0, u64(ProtocolFeatures.ALL));
-        front.good(2, u64(NEGOTIATED));
+        front.good(2, u64(features));
         front.shareMemory();
         front.send(31, 0, payload(24).putLong(0).putLong(0).putInt(QUEUES | SIZE << 16).array());
         ByteBuffer answer = front.reply(31);
         long bytes = answer.getLong();
         assertEquals(QUEUES * InFlightLog.byteSize(SIZE), bytes);
-        FakeDriver.Split driver = split();
+        var memory = front.memory.segment();
+        var split = split();
+        FakeDriver driver = packed ? new FakeDriver.Packed(memory, SIZE, features) : split;
+        driver.wantInterrupts(true);
         int taken = add(driver, 0, 1, 0, new Part(SharedMemory.BASE + DATA, 512, false));
         int fresh = add(driver, 1, 1, 1, new Part(SharedMemory.BASE + DATA, 512, false));
         try (MappedRegion log =
                 MappedRegion.map(front.received.get(0), 0, bytes, MappedRegion.Access.READ_WRITE)) {
-            InFlightLog.open(log.segment(), SIZE, 0).taken(taken); // and then it died
+            if (packed) {
+                packedLogOfOneBuffer(log.segment(), memory);
+            } else {
+                splitLogOfOneBuffer(log.segment(), taken);
+            }
             front.good(32, inFlight(bytes), front.received.get(0));
-            // The position that QEMU gives after a crash is the used index.
-            front.startRing(0, SIZE, driver.avail, driver.used, 0, kick, call);
+            // The positions that QEMU gives after a crash: the used index, or an old one.
+            if (packed) {
+                front.startRing(0, SIZE, 0x30000, 0x30010, 0x8000_8000, kick, call);
+            } else {
+                front.startRing(0, SIZE, split.avail, split.used, 0, kick, call);
+            }
             assertEquals(taken, await(driver).id());
             assertEquals(fresh, await(driver).id());
             front.send(11, 0, state(0, 0));
-            assertEquals(2, front.reply(11).position(4).getInt());
+            assertEquals(packed ? 0x8006_8006 : 2, front.reply(11).position(4).getInt());
             assertEquals(Optional.empty(), driver.poll());
             assertEquals(List.of("write", "write"), node.calls);
-            assertEquals(List.of(), InFlightLog.open(log.segment(), SIZE, 2).pending());
+
+            // A reset ends the log; the ring begins anew.
+            front.good(34, new byte[0]);
+            memory.asSlice(0, HEADER).fill((byte) 0);
+            front.good(2, u64(NEGOTIATED));
+            serves(startSplit());
+        }
+    }
+
+    /** {@code QueueRegionSplit}: version 1, so many descriptors, one of them in flight. */
+    private static void splitLogOfOneBuffer(MemorySegment log, int head) {
+        log.set(U32, 8, 1 | SIZE << 16);
+        log.set(ValueLayout.JAVA_BYTE, 16 + 16L * head, (byte) 1);
+    }
+
+    /** {@code QueueRegionPacked}: the first three descriptors of the ring are in flight. */
+    private static void packedLogOfOneBuffer(MemorySegment log, MemorySegment ring) {
+        log.set(U32, 8, 1 | SIZE << 16);
+        log.set(U32, 12, 3 | 3 << 16); // free heads
+        log.set(U32, 20, 0x101); // wrap counters
+        for (int i = 0; i < SIZE; i++) {
+            long entry = 32 + 32L * i;
+            log.set(U32, entry, (i == 0 ? 1 : 0) | i + 1 << 16); // in flight, next
+            log.set(U32, entry + 4, i == 0 ? 2 | 3 << 16 : 0); // last, number
+            if (i < 3) {
+                log.set(U32, entry + 16, ring.get(U32, 16L * i + 12)); // id, flags
+                log.set(U32, entry + 20, ring.get(U32, 16L * i + 8));
+                log.set(U64, entry + 24, ring.get(U64, 16L * i));
+            }
         }
     }
 
@@ -394,6 +426,8 @@ class VhostUserSessionTest {
         front.bad(12, u64(1 << 8)); // none wanted: polling is not offered
         front.bad(12, u64(QUEUES), kick.fd());
         front.bad(13, u64(0));
+        front.bad(13, u64(0), fd); // no eventfd
+        front.bad(14, u64(0), fd);
         front.bad(14, u64(255), error.fd());
         front.bad(18, state(QUEUES, 1));
         front.bad(21, new byte[0]); // no descriptor
@@ -405,7 +439,7 @@ class VhostUserSessionTest {
         front.bad(31, payload(24).putInt(16, 0).array());
         front.bad(31, payload(24).putInt(16, QUEUES + 1 | 16 << 16).array());
         front.bad(31, payload(24).putInt(16, QUEUES | 2048 << 16).array());
-        front.bad(32, inFlight(64), fd); // too small for its queues
+        front.bad(32, inFlight(1), fd); // too small for its queues
         front.bad(32, inFlight(1 << 16)); // no descriptor
         front.bad(63, new byte[0]);
         front.bad(1000, new byte[512]);

@@ -6,8 +6,6 @@ import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.RequestFlags;
 import io.blockwharf.virtio.queue.DescriptorChain;
-import io.blockwharf.virtio.queue.InFlightLog;
-import io.blockwharf.virtio.queue.SplitQueue;
 import io.blockwharf.virtio.queue.Virtqueue;
 import io.blockwharf.virtio.queue.VirtqueueException;
 
@@ -16,18 +14,17 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.ArrayDeque;
-import java.util.List;
-import java.util.Optional;
 
 /**
  * Executes the requests of one virtqueue. Owned by the thread that serves the queue; {@link #serve}
  * is called whenever the driver has kicked the queue or {@link #fd} is readable, {@link #poll} at
  * any time.
  *
- * <p>A read or write is tried inline first; what would block, and everything that is slow by
- * nature, goes through a {@link BlockQueue} and completes later and out of order. What was finished
- * in one call is given back together, with one notification. Nothing is allocated for a request
- * once as many have been in flight as ever are.
+ * <p>A read or write is tried inline first, unless there are many reads and the node's queue takes
+ * them better together; what would block, and everything that is slow by nature, goes through a
+ * {@link BlockQueue} and completes later and out of order. What was finished in one call is given
+ * back together, with one notification. Nothing is allocated for a request once as many have been
+ * in flight as ever are.
  */
 public final class BlkQueueServer implements AutoCloseable {
     private static final int TYPE_IN = 0;
@@ -36,6 +33,9 @@ public final class BlkQueueServer implements AutoCloseable {
     private static final int TYPE_GET_ID = 8;
     private static final int TYPE_DISCARD = 11;
     private static final int TYPE_WRITE_ZEROES = 13;
+
+    /** From so many requests at a time on, reads are submitted together. */
+    private static final int BATCH = 4;
 
     private static final int HEADER_BYTES = 16;
     private static final int RANGE_BYTES = 16;
@@ -68,7 +68,6 @@ public final class BlkQueueServer implements AutoCloseable {
 
     private final VirtioBlk device;
     private final Virtqueue queue;
-    private final Optional<InFlightLog> log;
     private final Runnable notification;
     private final BlockQueue blocking;
     private final Arena arena = Arena.ofShared();
@@ -79,35 +78,22 @@ public final class BlkQueueServer implements AutoCloseable {
     private long served;
     private boolean armed;
 
+    /** Whether the reads of this round go to a queue that is good at it; as many as last time. */
+    private boolean together;
+
     /**
      * Takes a queue into service.
      *
-     * @param log where buffers in flight are written down; buffers that it holds from an earlier
-     *     process must have been given to {@link #resume} before the first {@link #serve}
      * @param notification tells the driver that buffers were given back; called on this thread
      */
-    public BlkQueueServer(
-            VirtioBlk device, Virtqueue queue, Optional<InFlightLog> log, Runnable notification) {
+    public BlkQueueServer(VirtioBlk device, Virtqueue queue, Runnable notification) {
         this.device = device;
         this.queue = queue;
-        this.log = log;
         this.notification = notification;
         int depth = Math.min(queue.size(), 1024);
         this.requests = new Request[depth];
         this.free = new ArrayDeque<>(depth);
         this.blocking = device.node().openQueue(depth);
-    }
-
-    /** Executes what was in flight when an earlier process died, in its order. */
-    public void resume(SplitQueue ring, InFlightLog earlier) throws VirtqueueException {
-        List<Integer> pending = earlier.pending();
-        ring.resume(pending.size());
-        for (int head : pending) {
-            Request request = take();
-            ring.take(head, request.chain);
-            execute(request);
-        }
-        finishBatch();
     }
 
     /**
@@ -133,19 +119,20 @@ public final class BlkQueueServer implements AutoCloseable {
     public boolean poll() throws VirtqueueException {
         boolean worked = blocking.reap(completion) > 0;
         // One ring's worth at a time, so that a busy driver does not keep completions waiting.
-        for (int n = 0; n < queue.size() && !exhausted() && queue.hasNext(); n++) {
+        int taken = 0;
+        for (; taken < queue.size() && !exhausted() && queue.hasNext(); taken++) {
             if (armed) {
                 armed = false;
                 queue.disableNotifications();
             }
             Request request = take();
             queue.next(request.chain);
-            if (log.isPresent()) {
-                log.get().taken(request.chain.id());
-            }
-            served++;
-            worked = true;
             execute(request);
+        }
+        if (taken > 0) {
+            served += taken;
+            worked = true;
+            together = taken >= BATCH && blocking.batchesReads();
         }
         if (worked) {
             finishBatch();
@@ -186,14 +173,7 @@ public final class BlkQueueServer implements AutoCloseable {
         while (blocking.inFlight() > 0 && blocking.reap(completion) > 0) {
             blocking.submit();
         }
-        if (log.isPresent()) {
-            log.get().publishing();
-        }
-        boolean wanted = queue.publish();
-        if (log.isPresent() && queue instanceof SplitQueue split) {
-            log.get().published(split.usedPosition());
-        }
-        if (wanted) {
+        if (queue.publish()) {
             notification.run();
         }
     }
@@ -225,7 +205,7 @@ public final class BlkQueueServer implements AutoCloseable {
                     request.data.slice(writable, 0, writable.byteCount() - 1);
                     long offset = offset(sector, request.data.byteCount());
                     request.written = request.data.byteCount();
-                    if (device.node().tryRead(offset, request.data)) {
+                    if (!together && device.node().tryRead(offset, request.data)) {
                         finish(request, BlkStatus.OK);
                     } else {
                         blocking.read(request.cookie, offset, request.data);
@@ -364,9 +344,6 @@ public final class BlkQueueServer implements AutoCloseable {
                         ValueLayout.JAVA_BYTE,
                         writable.offset(last) + writable.length(last) - 1,
                         status);
-        if (log.isPresent()) {
-            log.get().completing(request.chain.id());
-        }
         // The used length counts from the beginning, so the status byte at the end is in it only
         // if everything before it was written (2.7.8).
         boolean whole = request.written == writable.byteCount() - 1;

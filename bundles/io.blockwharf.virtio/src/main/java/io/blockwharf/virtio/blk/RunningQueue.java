@@ -2,7 +2,6 @@ package io.blockwharf.virtio.blk;
 
 import io.blockwharf.api.export.IoThread;
 import io.blockwharf.virtio.queue.InFlightLog;
-import io.blockwharf.virtio.queue.SplitQueue;
 import io.blockwharf.virtio.queue.Virtqueue;
 import io.blockwharf.virtio.queue.VirtqueueException;
 
@@ -59,7 +58,7 @@ public final class RunningQueue {
      *
      * @param kick the eventfd with which the driver notifies; need not be read
      * @param log memory for an {@link InFlightLog}, with what an earlier process has written there
-     *     or zeroes; used by split rings
+     *     or zeroes; {@link InFlightLog#clear} it when the device is reset
      */
     public static RunningQueue start(
             IoThread thread,
@@ -124,13 +123,10 @@ public final class RunningQueue {
     private void open(VirtioBlk device, int kick, Optional<MemorySegment> region) {
         try {
             queue = transport.open();
-            Optional<InFlightLog> log = Optional.empty();
-            if (region.isPresent() && queue instanceof SplitQueue split) {
-                log =
-                        Optional.of(
-                                InFlightLog.open(region.get(), queue.size(), split.usedPosition()));
+            if (region.isPresent()) {
+                queue.log(region.get());
             }
-            server = new BlkQueueServer(device, queue, log, transport::notifyDriver);
+            server = new BlkQueueServer(device, queue, transport::notifyDriver);
             watches = new ArrayList<>();
             watches.add(thread.watchEdge(kick, this::serve));
             watches.add(thread.watch(server.fd(), this::serve));
@@ -147,9 +143,6 @@ public final class RunningQueue {
                                     return arm();
                                 }
                             }));
-            if (log.isPresent() && queue instanceof SplitQueue split) {
-                server.resume(split, log.get());
-            }
             serve();
         } catch (VirtqueueException | InternalError | RuntimeException e) {
             fail(e);

@@ -62,6 +62,9 @@ public final class VirtioBlk {
     /** Where {@code writeback} lies, the only field that a driver may write. */
     public static final int CONFIG_WRITEBACK = 32;
 
+    /** The most bytes of a segment: whole pages of what fits a number with sign. */
+    public static final int SIZE_MAX = Integer.MAX_VALUE & -4096;
+
     /** The most data segments of a request. */
     public static final int SEG_MAX = 126;
 
@@ -163,7 +166,8 @@ public final class VirtioBlk {
 
     /** The feature bits that the device and its queues offer. */
     public long features() {
-        return F_SEG_MAX
+        return F_SIZE_MAX
+                | F_SEG_MAX
                 | F_BLK_SIZE
                 | F_FLUSH
                 | F_TOPOLOGY
@@ -181,6 +185,7 @@ public final class VirtioBlk {
         var bytes = new byte[CONFIG_BYTES];
         var config = MemorySegment.ofArray(bytes);
         config.set(U64, 0, capacity());
+        config.set(U32, 8, SIZE_MAX);
         config.set(U32, CONFIG_SEG_MAX, SEG_MAX);
         config.set(U32, 20, blockSize);
         int physical = Math.max(blockSize, node.limits().requestAlignment());

@@ -17,6 +17,9 @@ public final class DescriptorChain {
     int id;
     int descriptors;
 
+    /** Where a packed queue's log has it. */
+    int logEntry;
+
     /**
      * An empty chain.
      *

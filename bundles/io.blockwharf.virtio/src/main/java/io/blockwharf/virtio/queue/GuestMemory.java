@@ -23,7 +23,8 @@ public abstract class GuestMemory {
         /** No memory: what is found where nothing is shared. */
         public static final Region NONE = new Region(0, MemorySegment.NULL, false);
 
-        boolean contains(long position) {
+        /** Whether an address lies in it. */
+        public boolean contains(long position) {
             return Long.compareUnsigned(position - address, bytes.byteSize()) < 0;
         }
     }

@@ -33,6 +33,17 @@ public final class PackedQueue extends Virtqueue {
     private int unpublishedSlots;
     private short firstFlags;
 
+    /** Descriptors of the ring that were taken and not given back. */
+    private int slotsInFlight;
+
+    /** Null if none is kept. */
+    private PackedLog log;
+
+    /** Buffers of {@link PackedLog#pending} that are taken again already. */
+    private int resumed;
+
+    private int pending;
+
     /**
      * Takes a ring into service.
      *
@@ -84,16 +95,38 @@ public final class PackedQueue extends Virtqueue {
     }
 
     @Override
-    public boolean hasNext() {
-        // The flags make the rest of the descriptor valid (2.8.20): acquire.
-        int flags = (short) Le.ATOMIC_16.getAcquire(ring, at(availIndex) + 14);
-        return isAvailable(flags);
+    public void log(MemorySegment region) throws VirtqueueException {
+        log = new PackedLog(region, ring, size, usedIndex, usedWrap);
+        usedIndex = log.usedIndex();
+        usedWrap = log.usedWrap();
+        publishedIndex = usedIndex;
+        publishedWrap = usedWrap;
+        pending = log.pending().size();
+        for (int first : log.pending()) {
+            slotsInFlight += log.descriptors(first).size();
+        }
+        availIndex = usedIndex + slotsInFlight;
+        availWrap = usedWrap;
+        if (availIndex >= size) {
+            availIndex -= size;
+            availWrap = !availWrap;
+        }
     }
 
-    private boolean isAvailable(int flags) {
+    @Override
+    public boolean hasNext() {
+        if (resumed < pending) {
+            return true;
+        }
+        // The flags make the rest of the descriptor valid (2.8.20): acquire.
+        int flags = (short) Le.ATOMIC_16.getAcquire(ring, at(availIndex) + 14);
+        return isAvailable(flags, availWrap);
+    }
+
+    static boolean isAvailable(int flags, boolean wrap) {
         boolean avail = (flags & DESC_AVAIL) != 0;
         boolean used = (flags & DESC_USED) != 0;
-        return avail == availWrap && used != availWrap; // 2.8.1
+        return avail == wrap && used != wrap; // 2.8.1
     }
 
     @Override
@@ -102,39 +135,78 @@ public final class PackedQueue extends Virtqueue {
             return false;
         }
         chain.clear();
+        if (resumed < pending) {
+            takeAgain(log.pending().get(resumed++), chain);
+            return true;
+        }
         int index = availIndex;
         boolean wrap = availWrap;
         for (int seen = 1; ; seen++) {
-            if (seen > size) {
-                throw new VirtqueueException("chain is longer than the ring (2.8.17)");
+            if (slotsInFlight + seen > size) {
+                throw new VirtqueueException("more descriptors than the ring has (2.8.17)");
             }
             long address = ring.get(Le.U64, at(index));
             long length = Integer.toUnsignedLong(ring.get(Le.U32, at(index) + 8));
             int word = ring.get(Le.U32, at(index) + 12);
-            int flags = word >>> 16;
             if (++index == size) {
                 index = 0;
                 wrap = !wrap;
             }
-            chain.descriptors = seen;
-            if ((flags & DESC_INDIRECT) != 0) {
-                if ((flags & DESC_NEXT) != 0 || seen > 1) {
-                    throw new VirtqueueException("indirect and next together (2.8.7)");
-                }
-                addIndirect(chain, address, length, false);
-            } else {
-                chain.add(memory, address, length, (flags & DESC_WRITE) != 0);
+            if (log != null) {
+                log.take(address, length, word);
             }
-            if ((flags & DESC_NEXT) == 0) {
-                chain.id = word & 0xffff; // the last descriptor of a chain has its id (2.8.6)
-                if (chain.id >= size) {
-                    throw new VirtqueueException("buffer id " + chain.id);
-                }
+            if (add(chain, address, length, word, seen)) {
                 availIndex = index;
                 availWrap = wrap;
+                slotsInFlight += seen;
+                if (log != null) {
+                    chain.logEntry = log.taken();
+                }
                 return true;
             }
         }
+    }
+
+    /** A buffer that was in flight when an earlier process died: the ring has it no more. */
+    private void takeAgain(int first, DescriptorChain chain) throws VirtqueueException {
+        chain.logEntry = first;
+        int seen = 0;
+        for (PackedLog.Descriptor each : log.descriptors(first)) {
+            int word = each.id() | each.flags() << 16;
+            if (add(chain, each.address(), each.length(), word, ++seen)) {
+                return;
+            }
+        }
+        throw new VirtqueueException("in-flight log with an endless buffer");
+    }
+
+    /**
+     * Adds a descriptor to a chain.
+     *
+     * @param word its id and flags
+     * @param seen how many it has with this one
+     * @return whether it was the last one
+     */
+    private boolean add(DescriptorChain chain, long address, long length, int word, int seen)
+            throws VirtqueueException {
+        int flags = word >>> 16;
+        chain.descriptors = seen;
+        if ((flags & DESC_INDIRECT) != 0) {
+            if ((flags & DESC_NEXT) != 0 || seen > 1) {
+                throw new VirtqueueException("indirect and next together (2.8.7)");
+            }
+            addIndirect(chain, address, length, false);
+        } else {
+            chain.add(memory, address, length, (flags & DESC_WRITE) != 0);
+        }
+        if ((flags & DESC_NEXT) != 0) {
+            return false;
+        }
+        chain.id = word & 0xffff; // the last descriptor of a chain has its id (2.8.6)
+        if (chain.id >= size) {
+            throw new VirtqueueException("buffer id " + chain.id);
+        }
+        return true;
     }
 
     @Override
@@ -145,17 +217,22 @@ public final class PackedQueue extends Virtqueue {
         // 2.8.1: both bits as the used wrap counter; WRITE tells that the length is valid (2.8.5).
         short flags =
                 (short) ((usedWrap ? DESC_AVAIL | DESC_USED : 0) | (written > 0 ? DESC_WRITE : 0));
-        if (unpublishedSlots == 0) {
-            firstFlags = flags; // written last, by publish: it opens the batch to the driver
-        } else {
-            ring.set(Le.U16, at + 14, flags);
-        }
-        unpublishedSlots += chain.slots();
         usedIndex += chain.slots();
         if (usedIndex >= size) {
             usedIndex -= size;
             usedWrap = !usedWrap;
         }
+        if (log != null) {
+            log.returning(chain.logEntry, usedIndex, usedWrap);
+            Le.ATOMIC_16.setRelease(ring, at + 14, flags);
+            log.returned(chain.logEntry);
+        } else if (unpublishedSlots == 0) {
+            firstFlags = flags; // written last, by publish: it opens the batch to the driver
+        } else {
+            ring.set(Le.U16, at + 14, flags);
+        }
+        unpublishedSlots += chain.slots();
+        slotsInFlight -= chain.slots();
         if (dirtyLog != DirtyLog.NONE) {
             chain.logAll(dirtyLog);
             dirtyLog.written(ringAddress + at, DESCRIPTOR_BYTES);
@@ -167,9 +244,11 @@ public final class PackedQueue extends Virtqueue {
         if (unpublishedSlots == 0) {
             return false;
         }
-        // The driver reads descriptors in ring order and stops at the first that is not used, so
-        // the first one's flags, written with release, publish all that was written behind it.
-        Le.ATOMIC_16.setRelease(ring, at(publishedIndex) + 14, firstFlags);
+        if (log == null) {
+            // The driver reads descriptors in ring order and stops at the first that is not used,
+            // so the first one's flags, written with release, publish all that follows it.
+            Le.ATOMIC_16.setRelease(ring, at(publishedIndex) + 14, firstFlags);
+        }
         int oldIndex = publishedIndex;
         publishedIndex = usedIndex;
         publishedWrap = usedWrap;

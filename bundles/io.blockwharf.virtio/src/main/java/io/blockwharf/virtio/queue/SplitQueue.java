@@ -33,6 +33,14 @@ public final class SplitQueue extends Virtqueue {
     private short nextUsed;
     private short publishedUsed;
 
+    /** Null if none is kept. */
+    private SplitLog log;
+
+    /** Buffers of {@link SplitLog#pending} that are taken again already, or all. */
+    private int resumed;
+
+    private int pending;
+
     /**
      * Takes a ring into service.
      *
@@ -77,8 +85,16 @@ public final class SplitQueue extends Virtqueue {
     }
 
     @Override
+    public void log(MemorySegment region) throws VirtqueueException {
+        log = new SplitLog(region, size, nextUsed & 0xffff);
+        pending = log.pending().length;
+        nextAvail = (short) (nextUsed + pending);
+        seenAvail = nextAvail;
+    }
+
+    @Override
     public boolean hasNext() throws VirtqueueException {
-        if (nextAvail != seenAvail) {
+        if (nextAvail != seenAvail || resumed < pending) {
             return true;
         }
         // Pairs with the driver's barrier before it updates idx (2.7.13.3): the entries and
@@ -96,17 +112,21 @@ public final class SplitQueue extends Virtqueue {
         if (!hasNext()) {
             return false;
         }
+        if (resumed < pending) {
+            take(log.pending()[resumed++], chain);
+            return true;
+        }
         int head = avail.get(Le.U16, AVAIL_RING + 2L * (nextAvail & mask)) & 0xffff;
         take(head, chain);
+        if (log != null) {
+            log.taken(head);
+        }
         nextAvail++;
         return true;
     }
 
-    /**
-     * Reads the chain that begins at a descriptor, without regard to the available ring: for
-     * buffers that were in flight when an earlier device process died.
-     */
-    public void take(int head, DescriptorChain chain) throws VirtqueueException {
+    /** Reads the chain that begins at a descriptor. */
+    private void take(int head, DescriptorChain chain) throws VirtqueueException {
         chain.clear();
         chain.id = head;
         int index = head;
@@ -140,6 +160,9 @@ public final class SplitQueue extends Virtqueue {
     @Override
     public void complete(DescriptorChain chain, long written) {
         long at = USED_RING + (long) USED_ELEMENT_BYTES * (nextUsed & mask);
+        if (log != null) {
+            log.completing(chain.id);
+        }
         used.set(Le.U32, at, chain.id);
         used.set(Le.U32, at + 4, (int) written);
         nextUsed++;
@@ -156,8 +179,14 @@ public final class SplitQueue extends Virtqueue {
         }
         short old = publishedUsed;
         publishedUsed = nextUsed;
+        if (log != null) {
+            log.publishing();
+        }
         // Elements first, then idx: pairs with the driver's read barrier (2.7.14).
         Le.ATOMIC_16.setRelease(used, USED_IDX, nextUsed);
+        if (log != null) {
+            log.published(nextUsed & 0xffff);
+        }
         if (dirtyLog != DirtyLog.NONE) {
             dirtyLog.written(usedAddress + USED_IDX, 2);
         }
@@ -193,20 +222,5 @@ public final class SplitQueue extends Virtqueue {
     @Override
     public int position() {
         return nextAvail & 0xffff;
-    }
-
-    /**
-     * Goes on behind buffers that an earlier device process has taken and not given back: as many
-     * entries of the available ring, counted from the used index, are not taken again. What the
-     * front end believes the position to be was lost with that process.
-     */
-    public void resume(int inFlight) {
-        nextAvail = (short) (nextUsed + inFlight);
-        seenAvail = nextAvail;
-    }
-
-    /** The index behind the last element given back, for logs of buffers in flight. */
-    public int usedPosition() {
-        return nextUsed & 0xffff;
     }
 }

@@ -1,5 +1,7 @@
 package io.blockwharf.virtio.queue;
 
+import java.lang.foreign.MemorySegment;
+
 /**
  * The device side of a virtqueue. Owned by one thread; every method is called by it.
  *
@@ -53,6 +55,18 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
     public final void dirtyLog(DirtyLog log) {
         dirtyLog = log;
     }
+
+    /**
+     * Keeps a log of the buffers in flight from now on, and takes up what an earlier process has
+     * left in it: {@link #next} returns the buffers first that it had taken and not given back, in
+     * their order, and goes on behind them. Where that process was, the log tells better than a
+     * front end that has lost it. To be called before anything was taken.
+     *
+     * @param region {@link InFlightLog#byteSize} bytes of memory that outlives this process, all
+     *     zeroes if the log is new
+     * @throws VirtqueueException if the log is not one of such a queue
+     */
+    public abstract void log(MemorySegment region) throws VirtqueueException;
 
     /** Whether the driver has made a buffer available that was not taken yet. */
     public abstract boolean hasNext() throws VirtqueueException;

@@ -14,7 +14,6 @@ import io.blockwharf.virtio.queue.FakeDriver.Part;
 import io.blockwharf.virtio.queue.FakeDriver.Used;
 import io.blockwharf.virtio.queue.InFlightLog;
 import io.blockwharf.virtio.queue.SharedMemory;
-import io.blockwharf.virtio.queue.SplitQueue;
 import io.blockwharf.virtio.queue.Virtqueue;
 import io.blockwharf.virtio.queue.VirtqueueException;
 
@@ -76,10 +75,7 @@ class BlkQueueServerTest {
     private BlkQueueServer serve(VirtioBlk device, int position) throws VirtqueueException {
         server =
                 new BlkQueueServer(
-                        device,
-                        driver.device(memory, FEATURES, position),
-                        Optional.empty(),
-                        () -> notifications++);
+                        device, driver.device(memory, FEATURES, position), () -> notifications++);
         return server;
     }
 
@@ -390,7 +386,6 @@ class BlkQueueServerTest {
                 new BlkQueueServer(
                         new VirtioBlk(node, true, 512, 1, ""),
                         other.device(memory, FEATURES, 0),
-                        Optional.empty(),
                         () -> {});
         assertThrows(VirtqueueException.class, server::serve);
     }
@@ -488,10 +483,9 @@ class BlkQueueServerTest {
         node.cold = true;
         node.held = true;
         var device = new VirtioBlk(node, true, 512, 1, "");
-        SplitQueue queue = driver.device(memory, FEATURES, 0);
-        var log = InFlightLog.open(region, SIZE, queue.usedPosition());
-        var dying = new BlkQueueServer(device, queue, Optional.of(log), () -> {});
-        dying.resume(queue, log);
+        var queue = driver.device(memory, FEATURES, 0);
+        queue.log(region);
+        var dying = new BlkQueueServer(device, queue, () -> {});
         var ids = new ArrayList<Integer>();
         for (int slot = 0; slot < 4; slot++) {
             fill(data(slot, 512), slot);
@@ -505,12 +499,9 @@ class BlkQueueServerTest {
         ids.add(request(4, OUT, 4, out(4, 512))); // not taken by the one that dies
 
         node.held = false;
-        // A front end that lost its back end knows the used index at most.
-        SplitQueue next = driver.device(memory, FEATURES, queue.usedPosition());
-        var again = InFlightLog.open(region, SIZE, next.usedPosition());
-        assertEquals(List.of(ids.get(0), ids.get(2), ids.get(3)), again.pending());
-        server = new BlkQueueServer(device, next, Optional.of(again), () -> {});
-        server.resume(next, again);
+        var next = driver.device(memory, FEATURES, 0); // a front end may have lost the position
+        next.log(region);
+        server = new BlkQueueServer(device, next, () -> {});
         server.serve();
         var back = new ArrayList<Integer>();
         for (Optional<Used> used; (used = driver.poll()).isPresent(); ) {
@@ -520,8 +511,26 @@ class BlkQueueServerTest {
         for (int slot = 0; slot < 5; slot++) {
             assertArrayEquals(copy(data(slot, 512)), copy(node.bytes.asSlice(512L * slot, 512)));
         }
-        assertEquals(List.of(), InFlightLog.open(region, SIZE, next.usedPosition()).pending());
         assertEquals(5, next.position());
+    }
+
+    /** A queue that takes many reads better together gets them, once there are many. */
+    @Test
+    void manyReadsGoToAQueueThatIsGoodAtIt() throws Exception {
+        node.batchesReads = true;
+        serve(true, 512, 0);
+        for (int round = 0; round < 3; round++) {
+            for (int slot = 0; slot < 5; slot++) {
+                request(slot, IN, slot, in(slot, 512));
+            }
+            server.serve();
+            for (int slot = 0; slot < 5; slot++) {
+                assertEquals(OK, status(slot));
+                assertTrue(driver.poll().isPresent());
+            }
+        }
+        assertEquals(5, node.triedReads, "the first round, which nothing tells to be one of many");
+        assertEquals(3, notifications);
     }
 
     @Test

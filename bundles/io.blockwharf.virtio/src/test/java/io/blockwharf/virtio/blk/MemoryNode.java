@@ -30,6 +30,12 @@ public final class MemoryNode implements BlockNode {
     /** Whether requests of queues wait for {@link #release}. */
     public volatile boolean held;
 
+    /** What its queues say of {@link BlockQueue#batchesReads}. */
+    public volatile boolean batchesReads;
+
+    /** How many reads were asked for inline. */
+    public int triedReads;
+
     /** What every request fails with. */
     public volatile Errno failure = Errno.OK;
 
@@ -147,6 +153,7 @@ public final class MemoryNode implements BlockNode {
 
     @Override
     public boolean tryRead(long offset, IoVector into) throws BlockIoException {
+        triedReads++;
         if (cold) {
             return false;
         }
@@ -168,7 +175,7 @@ public final class MemoryNode implements BlockNode {
 
     @Override
     public BlockQueue openQueue(int depth) {
-        return new TestQueue(this, depth, this::execute);
+        return new TestQueue(this, depth, this::execute, batchesReads);
     }
 
     private void execute(Runnable request) {
