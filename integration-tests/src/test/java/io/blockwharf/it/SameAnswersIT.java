@@ -44,6 +44,13 @@ class SameAnswersIT {
                     "block-export-del/mode=soft",
                     "nbd-server-start/handshake-max-seconds",
                     "object-add/qom-type=authz-list-file",
+                    // Ours alone
+                    "block-export-add/#nbd/list-authz",
+                    "block-export-add/#nbd/read-authz",
+                    "block-export-add/#nbd/write-authz",
+                    "block-export-add/#vhost-user-blk/addr/#unix/mode",
+                    "block-export-add/#vhost-user-blk/addr/#unix/owner",
+                    "block-export-add/#vhost-user-blk/addr/#unix/group",
                     "query-block-exports/[]/type",
                     "query-named-block-nodes/[]/active",
                     "query-named-block-nodes/[]/children");

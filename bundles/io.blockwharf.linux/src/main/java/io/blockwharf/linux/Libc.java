@@ -91,6 +91,8 @@ final class Libc {
 
     static native int unlink(long path);
 
+    static native int fchmodat(int directory, long path, int mode, int flags);
+
     static native int isatty(int fd);
 
     static native int memfd_create(long name, int flags);

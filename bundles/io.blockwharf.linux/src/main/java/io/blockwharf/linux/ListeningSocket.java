@@ -104,7 +104,16 @@ public final class ListeningSocket implements AutoCloseable {
         LinuxException.check(
                 name.with((at, length) -> Libc.bind(fd, at, length)),
                 "Failed to bind socket to " + address.path());
-        LinuxException.check(Libc.listen(fd, backlog), "Failed to listen on socket");
+        try {
+            // Nobody can connect before listen: there is no moment with other permissions
+            SocketPermissions.apply(address);
+            LinuxException.check(Libc.listen(fd, backlog), "Failed to listen on socket");
+        } catch (LinuxException e) {
+            if (isFile) {
+                unlinkSocket(address.path());
+            }
+            throw e;
+        }
         return isFile
                 ? Optional.of(
                         new SocketFile(address.path(), FileStatus.of(address.path()).identity()))

@@ -1,6 +1,7 @@
 package io.blockwharf.linux;
 
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 /**
  * Where a socket listens or connects: QAPI's {@code SocketAddress}, whose member names are the
@@ -89,9 +90,39 @@ public sealed interface SocketAddress {
      * @param abstract_ whether {@code path} is a name in Linux's abstract namespace (default false)
      * @param tight whether an abstract name is exactly as long as {@code path} instead of padded
      *     with zero bytes (default true)
+     * @param mode permissions of the file when listening, up to four octal digits; who may write to
+     *     it may connect (default: what the umask leaves). This and the next two are not in QEMU.
+     * @param owner user that the file shall belong to when listening, a name or a number (default:
+     *     this process's)
+     * @param group the same for the group
      */
-    record Unix(String path, Optional<Boolean> abstract_, Optional<Boolean> tight)
+    record Unix(
+            String path,
+            Optional<Boolean> abstract_,
+            Optional<Boolean> tight,
+            Optional<String> mode,
+            Optional<String> owner,
+            Optional<String> group)
             implements SocketAddress {
+        private static final Pattern OCTAL = Pattern.compile("[0-7]{1,4}");
+
+        /** Checks the permissions. */
+        public Unix {
+            if (mode.isPresent() && !OCTAL.matcher(mode.get()).matches()) {
+                throw new IllegalArgumentException(
+                        "Parameter 'mode' expects up to four octal digits");
+            }
+            if (abstract_.orElse(false)
+                    && (mode.isPresent() || owner.isPresent() || group.isPresent())) {
+                throw new IllegalArgumentException(
+                        "An abstract socket has no file: 'mode', 'owner' and 'group' do not apply");
+            }
+        }
+
+        /** A name with the permissions of every new file. */
+        public Unix(String path, Optional<Boolean> abstract_, Optional<Boolean> tight) {
+            this(path, abstract_, tight, Optional.empty(), Optional.empty(), Optional.empty());
+        }
 
         /** A path in the file system. */
         public Unix(String path) {

@@ -14,13 +14,17 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -221,6 +225,75 @@ class SocketTest {
             assertEquals(new SocketAddress.Unix(path), second.address());
         }
         assertTrue(Files.exists(Path.of(path)));
+    }
+
+    private SocketAddress.Unix permitted(String mode, String owner, String group) {
+        return new SocketAddress.Unix(
+                directory.resolve("s").toString(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.ofNullable(mode),
+                Optional.ofNullable(owner),
+                Optional.ofNullable(group));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"600, rw-------", "0666, rw-rw-rw-", "0, ---------"})
+    void theSocketFileGetsTheModeWhateverTheUmask(String mode, String permissions)
+            throws IOException {
+        SocketAddress.Unix address = permitted(mode, null, null);
+        try (ListeningSocket listener = ListeningSocket.open(address, 1)) {
+            Path file = Path.of(address.path());
+            assertEquals(
+                    permissions,
+                    PosixFilePermissions.toString(Files.getPosixFilePermissions(file)));
+            listener.unlink();
+        }
+    }
+
+    /** Every process may give its own files to itself, by name and by number. */
+    @Test
+    void theSocketFileGetsOwnerAndGroup() throws IOException {
+        Credentials self = Credentials.ofThisProcess();
+        String user = Files.getOwner(directory).getName();
+        for (String owner : List.of(user, Integer.toString(self.uid()))) {
+            SocketAddress.Unix address = permitted(null, owner, Integer.toString(self.gid()));
+            try (ListeningSocket listener = ListeningSocket.open(address, 1)) {
+                Path file = Path.of(address.path());
+                assertEquals(self.uid(), Files.getAttribute(file, "unix:uid"));
+                assertEquals(self.gid(), Files.getAttribute(file, "unix:gid"));
+                talk(listener, address);
+            }
+        }
+    }
+
+    @Test
+    void nobodyIsServedIfThePermissionsCannotBeHad() {
+        SocketAddress.Unix address = permitted("600", "no such user", null);
+        LinuxException e =
+                assertThrows(LinuxException.class, () -> ListeningSocket.open(address, 1));
+        assertEquals("There is no user 'no such user'", e.getMessage());
+        assertFalse(Files.exists(Path.of(address.path())));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"888", "rw", "", "01777777"})
+    void modesAreOctal(String mode) {
+        assertThrows(IllegalArgumentException.class, () -> permitted(mode, null, null));
+    }
+
+    @Test
+    void abstractNamesHaveNoPermissions() {
+        assertThrows(
+                IllegalArgumentException.class,
+                () ->
+                        new SocketAddress.Unix(
+                                "x",
+                                Optional.of(true),
+                                Optional.empty(),
+                                Optional.of("600"),
+                                Optional.empty(),
+                                Optional.empty()));
     }
 
     @Test

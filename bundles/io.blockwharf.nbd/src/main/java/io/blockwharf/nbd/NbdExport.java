@@ -32,6 +32,7 @@ final class NbdExport implements BlockExport {
     private final String description;
     private final BlockNode node;
     private final boolean writable;
+    private final Access access;
     private final Optional<IoThread> ioThread;
     private final List<MetaContext> contexts;
     private final Runnable release;
@@ -59,6 +60,7 @@ final class NbdExport implements BlockExport {
             String description,
             BlockNode node,
             boolean writable,
+            Access access,
             Optional<IoThread> ioThread,
             List<MetaContext> contexts,
             Runnable release) {
@@ -67,6 +69,7 @@ final class NbdExport implements BlockExport {
         this.description = description;
         this.node = node;
         this.writable = writable;
+        this.access = access;
         this.ioThread = ioThread;
         this.contexts = List.copyOf(contexts);
         this.release = release;
@@ -85,6 +88,16 @@ final class NbdExport implements BlockExport {
         return node;
     }
 
+    /** Whether a client sees the export in the list. */
+    boolean lists(Optional<String> identity) {
+        return access.list().test(identity);
+    }
+
+    /** Whether a client may use the export. */
+    boolean serves(Optional<String> identity) {
+        return access.read().test(identity);
+    }
+
     Optional<IoThread> ioThread() {
         return ioThread;
     }
@@ -99,14 +112,14 @@ final class NbdExport implements BlockExport {
     }
 
     /** "Transmission flags", for a client that has negotiated this. */
-    int transmissionFlags(ReplyStyle style, boolean hasContexts) {
+    int transmissionFlags(ReplyStyle style, boolean hasContexts, Optional<String> identity) {
         int flags =
                 TransmissionFlags.HAS_FLAGS
                         | TransmissionFlags.SEND_FLUSH
                         | TransmissionFlags.SEND_FUA
                         | TransmissionFlags.SEND_CACHE;
         flags |=
-                writable
+                writable && access.write().test(identity)
                         ? TransmissionFlags.SEND_TRIM
                                 | TransmissionFlags.SEND_WRITE_ZEROES
                                 | TransmissionFlags.SEND_FAST_ZERO

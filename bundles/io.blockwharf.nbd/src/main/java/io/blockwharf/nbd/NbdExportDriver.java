@@ -64,6 +64,7 @@ public final class NbdExportDriver implements BlockExportDriver<NbdExportOptions
                         options.description().orElse(""),
                         spec.node(),
                         spec.writable(),
+                        servers.access(options),
                         spec.ioThreads().stream().findFirst(),
                         contexts,
                         () -> {

@@ -73,6 +73,9 @@ public final class NbdServerAdd implements QmpCommand<NbdServerAdd.Arguments, No
                                         .map(NbdExportOptions.Local::new)
                                         .map(List::<NbdExportOptions.BitmapReference>of),
                                 Optional.empty(),
+                                Optional.empty(),
+                                Optional.empty(),
+                                Optional.empty(),
                                 Optional.empty())));
         return Nothing.NOTHING;
     }

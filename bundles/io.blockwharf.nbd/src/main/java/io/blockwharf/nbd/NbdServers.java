@@ -1,6 +1,5 @@
 package io.blockwharf.nbd;
 
-import io.blockwharf.api.export.Authorizer;
 import io.blockwharf.api.export.TlsCredentials;
 import io.blockwharf.api.qmp.ObjectStore;
 import io.blockwharf.api.qmp.QmpException;
@@ -92,17 +91,18 @@ public final class NbdServers {
         return found;
     }
 
-    /** The authorizer is looked up for each client: one that is missing lets nobody in. */
     private Predicate<Optional<String>> admission(Optional<String> authorizer) {
-        if (authorizer.isEmpty()) {
-            return _ -> true;
-        }
-        String id = authorizer.get();
-        return identity ->
-                identity.isPresent()
-                        && objects.find(id, Authorizer.class)
-                                .map(found -> found.allows(identity.get()))
-                                .orElse(false);
+        return authorizer
+                .<Predicate<Optional<String>>>map(id -> new Gate(objects, id))
+                .orElse(_ -> true);
+    }
+
+    /** Who may do what with an export. What is not to be listed is what cannot be read. */
+    Access access(NbdExportOptions options) {
+        return new Access(
+                admission(options.listAuthz().or(options::readAuthz)),
+                admission(options.readAuthz()),
+                admission(options.writeAuthz()));
     }
 
     /** The running server. */

@@ -78,6 +78,23 @@ final class NbdSession {
         return secure;
     }
 
+    /**
+     * Who the client has proved to be: by TLS, or as a process on a local socket, for which the
+     * kernel vouches.
+     */
+    Optional<String> identity() {
+        return tls.flatMap(Tls::identity)
+                .or(
+                        () ->
+                                credentials.map(
+                                        c ->
+                                                "uid=%s,gid=%s"
+                                                        .formatted(
+                                                                Integer.toUnsignedString(c.uid()),
+                                                                Integer.toUnsignedString(
+                                                                        c.gid()))));
+    }
+
     /** Identifies the connection. */
     long number() {
         return number;

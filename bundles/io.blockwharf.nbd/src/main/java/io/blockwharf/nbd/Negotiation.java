@@ -181,6 +181,9 @@ final class Negotiation {
             }
             case OptionRequest.ListExports() -> {
                 for (NbdExport export : server.exports()) {
+                    if (!export.lists(session.identity())) {
+                        continue;
+                    }
                     send(option, new OptionReply.Server(export.name(), export.description()));
                 }
                 yield acknowledge(option);
@@ -240,6 +243,7 @@ final class Negotiation {
     private Step exportName(String name) throws IOException {
         Optional<NbdExport> export = server.export(name);
         if (export.isEmpty()
+                || !export.get().serves(session.identity())
                 || style == ReplyStyle.EXTENDED // "a client MUST NOT use NBD_OPT_EXPORT_NAME"
                 || !export.get().attach(session)) {
             return Step.OVER;
@@ -255,7 +259,7 @@ final class Negotiation {
                 export,
                 style,
                 export.size(),
-                export.transmissionFlags(style, !selected.isEmpty()),
+                export.transmissionFlags(style, !selected.isEmpty(), session.identity()),
                 selected);
     }
 
@@ -265,6 +269,9 @@ final class Negotiation {
             return notPresent(option, info.name());
         }
         NbdExport export = found.get();
+        if (!export.serves(session.identity())) {
+            return notPermitted(option, export);
+        }
         Terms terms = terms(export, info.name());
         Set<Integer> requests = info.requests();
         if (requests.contains(OptionReply.INFO_NAME)) {
@@ -305,6 +312,16 @@ final class Negotiation {
         return fail(option, Reason.UNKNOWN, "export '%s' not present".formatted(shortened(name)));
     }
 
+    /** Who may not even list the export must not learn that it is there. */
+    private Step notPermitted(int option, NbdExport export) throws IOException {
+        return export.lists(session.identity())
+                ? fail(
+                        option,
+                        Reason.POLICY,
+                        "export '%s' is not for this client".formatted(shortened(export.name())))
+                : notPresent(option, export.name());
+    }
+
     private static String shortened(String name) {
         byte[] bytes = name.getBytes(StandardCharsets.UTF_8);
         return bytes.length < MAX_NAME_IN_TEXT
@@ -328,6 +345,9 @@ final class Negotiation {
         Optional<NbdExport> export = server.export(query.export());
         if (export.isEmpty()) {
             return notPresent(option, query.export());
+        }
+        if (!export.get().serves(session.identity())) {
+            return notPermitted(option, export.get());
         }
         List<MetaContext> found =
                 MetaContext.matching(export.get().contexts(), query.queries(), !query.set());

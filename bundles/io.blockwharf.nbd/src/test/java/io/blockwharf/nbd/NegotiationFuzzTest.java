@@ -27,6 +27,7 @@ class NegotiationFuzzTest {
                         "a disk",
                         new FakeNode(1 << 16),
                         true,
+                        Access.OPEN,
                         Optional.empty(),
                         List.of(new MetaContext.Allocation()),
                         () -> {});

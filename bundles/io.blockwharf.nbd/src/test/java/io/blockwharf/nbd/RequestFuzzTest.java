@@ -55,13 +55,21 @@ class RequestFuzzTest {
         ReplyStyle style = ReplyStyle.values()[(mode & 3) % 3];
         NbdExport export =
                 new NbdExport(
-                        server(), "x", "", node, writable, Optional.empty(), contexts, () -> {});
+                        server(),
+                        "x",
+                        "",
+                        node,
+                        writable,
+                        Access.OPEN,
+                        Optional.empty(),
+                        contexts,
+                        () -> {});
         Terms terms =
                 new Terms(
                         export,
                         style,
                         SIZE,
-                        export.transmissionFlags(style, true),
+                        export.transmissionFlags(style, true, Optional.empty()),
                         style == ReplyStyle.SIMPLE ? List.of() : contexts);
         ScriptedLink link = new ScriptedLink(input, 1, (mode & 32) != 0 ? 7 : 100_000);
         try (Input in = new Input();

@@ -35,6 +35,16 @@ final class TestServer implements AutoCloseable {
 
     NbdExport export(
             String name, String description, BlockNode node, boolean writable, boolean onLoop) {
+        return export(name, description, node, writable, Access.OPEN, onLoop);
+    }
+
+    NbdExport export(
+            String name,
+            String description,
+            BlockNode node,
+            boolean writable,
+            Access access,
+            boolean onLoop) {
         Optional<TestIoThread> loop =
                 onLoop ? Optional.of(new TestIoThread("loop")) : Optional.empty();
         loop.ifPresent(loops::add);
@@ -45,6 +55,7 @@ final class TestServer implements AutoCloseable {
                         description,
                         node,
                         writable,
+                        access,
                         loop.map(l -> l),
                         List.of(new MetaContext.Allocation(), new MetaContext.AllocationDepth()),
                         () -> {});

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.Secret;
+import io.blockwharf.testing.FakeObjects;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.blockwharf.api.export.TlsCredentials;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.Secret;
+import io.blockwharf.testing.FakeObjects;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;

@@ -47,6 +47,9 @@ public final class ChardevOption implements QmpCommand<ChardevOption.Arguments, 
      * @param fd an inherited socket
      * @param abstract_ whether {@code path} is in the abstract namespace
      * @param tight whether an abstract name is not padded
+     * @param mode permissions of the file of a local socket, see {@link SocketAddress.Unix}
+     * @param owner see there
+     * @param group see there
      * @param server whether to listen (default false)
      * @param wait_ whether to wait for a client (default true, if listening)
      * @param delay the opposite of {@code nodelay}
@@ -69,6 +72,9 @@ public final class ChardevOption implements QmpCommand<ChardevOption.Arguments, 
             Optional<String> fd,
             Optional<Boolean> abstract_,
             Optional<Boolean> tight,
+            Optional<String> mode,
+            Optional<String> owner,
+            Optional<String> group,
             Optional<Boolean> server,
             Optional<Boolean> wait_,
             Optional<Boolean> delay,
@@ -159,7 +165,12 @@ public final class ChardevOption implements QmpCommand<ChardevOption.Arguments, 
     private static SocketAddress address(Arguments arguments) {
         if (arguments.path().isPresent()) {
             return new SocketAddress.Unix(
-                    arguments.path().get(), arguments.abstract_(), arguments.tight());
+                    arguments.path().get(),
+                    arguments.abstract_(),
+                    arguments.tight(),
+                    arguments.mode(),
+                    arguments.owner(),
+                    arguments.group());
         } else if (arguments.host().isPresent()) {
             String port =
                     arguments

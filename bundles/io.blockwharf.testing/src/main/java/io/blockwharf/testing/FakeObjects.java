@@ -1,4 +1,4 @@
-package io.blockwharf.security;
+package io.blockwharf.testing;
 
 import io.blockwharf.api.qmp.ObjectStore;
 
@@ -7,11 +7,12 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 
-/** Objects that a test puts there. */
-final class FakeObjects implements ObjectStore {
+/** The object store with what a test has put there. */
+public final class FakeObjects implements ObjectStore {
     private final Map<String, Object> objects = new LinkedHashMap<>();
 
-    FakeObjects with(String id, Object object) {
+    /** Adds or replaces an object. */
+    public FakeObjects with(String id, Object object) {
         objects.put(id, object);
         return this;
     }
