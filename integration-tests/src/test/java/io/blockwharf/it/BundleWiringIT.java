@@ -39,6 +39,7 @@ class BundleWiringIT {
             virtio     | api                   |            | yes
             fuse       | api linux             |            | no
             vhostuser  | api linux virtio      |            | no
+            vduse      | api linux virtio      |            | no
             """;
 
     @ParameterizedTest(name = "{0} -> {1}")

@@ -49,6 +49,7 @@ public class DriverBundlesIT {
             Distribution.runSet("bundles"),
             frameworkProperty("CONFIG_FUSE").value("y"),
             frameworkProperty("CONFIG_VHOST_USER_BLK_SERVER").value("y"),
+            frameworkProperty("CONFIG_VDUSE_BLK_EXPORT").value("y"),
         };
     }
 
@@ -65,6 +66,11 @@ public class DriverBundlesIT {
     @Test
     public void vhostUserBlk() throws Exception {
         comesAndGoes("vhostuser", "vhost-user-blk", List.of());
+    }
+
+    @Test
+    public void vduseBlk() throws Exception {
+        comesAndGoes("vduse", "vduse-blk", List.of());
     }
 
     private void comesAndGoes(String driver, String type, List<String> commands) throws Exception {

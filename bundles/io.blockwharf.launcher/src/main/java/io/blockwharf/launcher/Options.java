@@ -118,7 +118,7 @@ record Options(
     static final String USAGE =
             """
             Usage: blockwharf [options]
-            Exports disk images over NBD, vhost-user-blk and FUSE.
+            Exports disk images over NBD, vhost-user-blk, FUSE and VDUSE.
 
               -h, --help             show this text and end
               -V, --version          show the version and end

@@ -1,6 +1,6 @@
 package io.blockwharf.testing;
 
-import io.blockwharf.api.export.IoThread;
+import io.blockwharf.api.export.IoThreads;
 import io.blockwharf.linux.Epoll;
 import io.blockwharf.linux.EventLoop;
 import io.blockwharf.linux.LinuxException;
@@ -8,7 +8,7 @@ import io.blockwharf.linux.LinuxException;
 import java.io.UncheckedIOException;
 
 /** An event loop as core makes them for {@code iothread} objects. */
-public final class TestIoThread implements IoThread, AutoCloseable {
+public final class TestIoThread implements IoThreads.Owned {
     private final String id;
     private final EventLoop loop;
 

@@ -1,0 +1,2 @@
+/** The vduse-blk export type. */
+package io.blockwharf.vduse;
