@@ -215,7 +215,8 @@ final class Vring {
 
     /** It stays silent until the front end stops it. */
     private void broken(Throwable reason) {
-        if (reason instanceof RuntimeException) {
+        // What is wrong with a descriptor that cannot be waited for is the front end's fault, too.
+        if (reason instanceof RuntimeException && !(reason instanceof UncheckedIOException)) {
             log.error("vring {} is broken", index, reason);
         } else {
             log.warn("vring {} is broken: {}", index, reason.getMessage());

@@ -38,4 +38,9 @@ public final class SharedMemory extends GuestMemory {
     public MemorySegment bytes() {
         return regions.get(0).bytes();
     }
+
+    /** The bytes that the device may not write. */
+    public MemorySegment readOnly() {
+        return regions.get(2).bytes();
+    }
 }
