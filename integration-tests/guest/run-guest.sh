@@ -18,6 +18,8 @@
 #   -M MODULES      kernel modules to load first (comma-separated)
 #   -n              user-mode network: guest 10.0.2.15, host is 10.0.2.2
 #   -S              shared (memfd) guest memory, as vhost-user needs
+#   -i 'OPTIONS'    a second QEMU, with these options instead of QEMU-OPTION...,
+#                   waits for the guest to migrate to it (no spaces in options)
 #   -k ARGS         more kernel command line
 #   -o DIR          output directory of build-guest.sh         [./target/guest]
 #   -l FILE         keep the guest's console log in FILE
@@ -30,14 +32,15 @@ set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 limit=180 mem=1024M cpus=2 accel=tcg,thread=single cpu=max quiet=no shm=no net=no
-out=${OUT:-$here/target/guest} modules= kargs= keeplog= shares=() puts=() envs=() guest_shares=
-usage() { sed -n '3,31s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
-while getopts t:m:c:a:C:s:p:e:M:nSk:o:l:qh o; do
+out=${OUT:-$here/target/guest} modules= kargs= keeplog= incoming= shares=() puts=() envs=() guest_shares=
+usage() { sed -n '3,33s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+while getopts t:m:c:a:C:s:p:e:M:nSi:k:o:l:qh o; do
     case $o in
         t) limit=$OPTARG ;;   m) mem=$OPTARG ;;      c) cpus=$OPTARG ;;
         a) accel=$OPTARG ;;   C) cpu=$OPTARG ;;      s) shares+=("$OPTARG") ;;
         p) puts+=("$OPTARG") ;; e) envs+=("$OPTARG") ;; M) modules=$OPTARG ;; n) net=yes ;;
-        S) shm=yes ;;         k) kargs=$OPTARG ;;    o) out=$OPTARG ;;
+        S) shm=yes ;;         i) incoming=$OPTARG ;;
+              k) kargs=$OPTARG ;;    o) out=$OPTARG ;;
         l) keeplog=$OPTARG ;; q) quiet=yes ;;        *) usage ;;
     esac
 done
@@ -51,10 +54,12 @@ cmdfile=$1; shift
 log() { [ $quiet = yes ] || printf '[run-guest] %s\n' "$*" >&2; }
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/run-guest.XXXXXX")
-qpid= catpid=
+qpid= catpid= q2pid=
 cleanup() {
     [ -n "$catpid" ] && kill "$catpid" 2>/dev/null
-    if [ -n "$qpid" ] && kill -0 "$qpid" 2>/dev/null; then kill "$qpid"; wait "$qpid" 2>/dev/null; fi
+    for p in $qpid $q2pid; do
+        if kill -0 "$p" 2>/dev/null; then kill "$p"; wait "$p" 2>/dev/null; fi
+    done
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -127,6 +132,11 @@ catpid=$!
 exec 3<> "$work/status" 4> "$work/status" 5< "$work/status" 3<&-
 timeout -k 5 "$limit" "${qemu[@]}" "${args[@]}" "$@" < /dev/null 5<&- &
 qpid=$!
+if [ -n "$incoming" ]; then
+    # shellcheck disable=SC2086
+    timeout -k 5 "$limit" "${qemu[@]}" "${args[@]}" $incoming < /dev/null 5<&- &
+    q2pid=$!
+fi
 exec 4>&-
 rc= why=
 while read -r word a b <&5; do
@@ -139,6 +149,7 @@ while read -r word a b <&5; do
 done
 wait "$qpid"; qrc=$?
 qpid=
+if [ -n "$q2pid" ]; then wait "$q2pid"; qrc=$?; q2pid=; fi
 exec 4<> "$work/out" 4>&-          # lets cat end if QEMU never opened its end
 wait "$catpid"; catpid=
 log "guest gone after $(since) s"

@@ -47,26 +47,69 @@ final class Guest implements AutoCloseable {
     }
 
     /**
-     * Boots a guest with a disk behind a vhost-user socket, to which it connects again when it is
-     * lost.
+     * QEMU's options for a disk behind a vhost-user socket, to which it connects again when it is
+     * lost. It is in a port of its own, so that it can be unplugged.
+     *
+     * @param id of the device
+     * @param properties more of the device, each with a comma before it
+     */
+    static List<String> disk(String id, Path socket, String properties) {
+        return List.of(
+                "-chardev",
+                "socket,id=%s-socket,reconnect-ms=100,path=%s".formatted(id, socket),
+                "-device",
+                "pcie-root-port,id=%s-port,chassis=%d".formatted(id, id.hashCode() & 0xff),
+                "-device",
+                device(id, properties));
+    }
+
+    /** The device that {@link #disk} makes, for {@code -device} and {@code device_add}. */
+    static String device(String id, String properties) {
+        return "vhost-user-blk-pci,id=%s,bus=%1$s-port,chardev=%1$s-socket%s"
+                .formatted(id, properties);
+    }
+
+    /**
+     * Boots a guest.
      *
      * @param script of {@code guest/tests}, which finds {@code blk-verify.sh} in its home
+     * @param options QEMU's
      */
-    static Guest start(Path image, Path socket, int queues, String script, String... environment)
+    static Guest start(Path image, String script, List<String> options, String... environment)
+            throws IOException {
+        return start(image, script, List.of(), options, environment);
+    }
+
+    /**
+     * Boots a guest, and starts another QEMU to which it can migrate.
+     *
+     * @param there options of the other one, instead of {@code here}
+     */
+    static Guest startMigratable(
+            Path image, String script, List<String> here, List<String> there, String... environment)
+            throws IOException {
+        return start(image, script, List.of("-i", String.join(" ", there)), here, environment);
+    }
+
+    private static Guest start(
+            Path image,
+            String script,
+            List<String> switches,
+            List<String> options,
+            String... environment)
             throws IOException {
         var command = new ArrayList<>(List.of(SCRIPTS.resolve("run-guest.sh").toString()));
         command.addAll(List.of("-q", "-S", "-m", "512M", "-o", image.toString()));
         command.addAll(List.of("-t", Integer.toString(LIMIT_SECONDS)));
         command.addAll(
                 List.of("-p", SCRIPTS.resolve("tests/blk-verify.sh") + ":/root/blk-verify.sh"));
+        command.addAll(switches);
         for (String variable : environment) {
             command.addAll(List.of("-e", variable));
         }
         command.add(SCRIPTS.resolve("tests").resolve(script).toString());
-        command.addAll(List.of("--", "-chardev"));
-        command.add("socket,id=disk,reconnect-ms=100,path=" + socket);
-        command.add("-device");
-        command.add("vhost-user-blk-pci,chardev=disk,num-queues=" + queues);
+        command.add("--");
+        command.addAll(options);
         return new Guest(new ProcessBuilder(command).redirectErrorStream(true).start());
     }
 

@@ -14,6 +14,7 @@ import org.junit.jupiter.api.io.TempDir;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.net.SocketException;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
@@ -32,7 +33,7 @@ class VhostUserGuestIT {
     private static final long DISK = 96 << 20;
     private static final int SECTOR = 512;
 
-    private static Path guest;
+    private static Path image;
 
     @TempDir Path directory;
     private Path disk;
@@ -41,15 +42,19 @@ class VhostUserGuestIT {
 
     @BeforeAll
     static void buildGuest() throws Exception {
-        guest = Guest.image();
+        image = Guest.image();
     }
 
     @BeforeEach
     void makeDisk() throws IOException {
         disk = directory.resolve("disk.raw");
         socket = directory.resolve("vhost");
-        try (var file = new RandomAccessFile(disk.toFile(), "rw")) {
-            file.setLength(DISK);
+        makeDisk(disk);
+    }
+
+    private static void makeDisk(Path file) throws IOException {
+        try (var made = new RandomAccessFile(file.toFile(), "rw")) {
+            made.setLength(DISK);
         }
     }
 
@@ -93,8 +98,16 @@ class VhostUserGuestIT {
 
     /** A QMP monitor; replies and events are compared as text. */
     private record Monitor(SocketChannel channel, BufferedReader in) implements AutoCloseable {
+        /** Connects to a program that may still be about to listen. */
         static Monitor connect(Path path) throws IOException {
-            var channel = SocketChannel.open(UnixDomainSocketAddress.of(path));
+            SocketChannel channel = null;
+            while (channel == null) {
+                try {
+                    channel = SocketChannel.open(UnixDomainSocketAddress.of(path));
+                } catch (SocketException notYet) {
+                    LockSupport.parkNanos(1_000_000);
+                }
+            }
             var monitor =
                     new Monitor(
                             channel,
@@ -137,10 +150,19 @@ class VhostUserGuestIT {
         }
     }
 
-    /** Verified I/O on four queues in an iothread, discard, resize, removal of the export. */
+    /** Options of a program that make it listen for QMP. */
+    private static List<String> monitorOptions(Path path) {
+        return List.of("-qmp", "unix:%s,server=on,wait=off".formatted(path));
+    }
+
+    /**
+     * Verified I/O on four queues in two iothreads, discard, resize, hot unplug and plug, removal
+     * of the export.
+     */
     @Test
     void aGuestLivesOnItsDisk() throws Exception {
         Path monitorSocket = directory.resolve("qmp");
+        Path machineSocket = directory.resolve("machine");
         serve(
                 "--chardev",
                 "socket,id=c,server=on,wait=off,path=" + monitorSocket,
@@ -148,21 +170,23 @@ class VhostUserGuestIT {
                 "c",
                 "--object",
                 "iothread,id=io0",
+                "--object",
+                "iothread,id=io1",
                 "--blockdev",
                 node(),
                 "--export",
-                export(",writable=on,num-queues=4,iothread=io0"));
+                export(",writable=on,num-queues=4,iothread.0=io0,iothread.1=io1"));
         long larger = DISK + (32 << 20);
+        var options = new ArrayList<>(Guest.disk("disk", socket, ",num-queues=4"));
+        options.addAll(monitorOptions(machineSocket));
         try (var monitor = Monitor.connect(monitorSocket);
-                var machine =
+                var guest =
                         Guest.start(
-                                guest,
-                                socket,
-                                4,
-                                "vhost-life.sh",
-                                "NEW_SECTORS=" + larger / SECTOR)) {
-            machine.await("DISCARDED");
+                                image, "vhost-life.sh", options, "NEW_SECTORS=" + larger / SECTOR);
+                var machine = Monitor.connect(machineSocket)) {
+            guest.await("DISCARDED");
             assertTrue(zeroes(disk), "what was discarded");
+            assertTrue(cpuTicks("IO io0") > 0 && cpuTicks("IO io1") > 0, "queues on both threads");
             assertTrue(
                     monitor.execute("block-export-del", "{\"id\": \"e\"}")
                             .contains("export 'e' still in use"));
@@ -171,11 +195,33 @@ class VhostUserGuestIT {
                     monitor.execute(
                             "block_resize",
                             "{\"node-name\": \"disk\", \"size\": %d}".formatted(larger)));
-            machine.await("RESIZED");
+            guest.await("RESIZED");
+            machine.send("device_del", "{\"id\": \"disk\"}");
+            machine.await("DEVICE_DELETED");
+            guest.await("UNPLUGGED");
+            machine.execute(
+                    "device_add",
+                    "{\"driver\": \"vhost-user-blk-pci\", \"id\": \"disk\", \"bus\": \"disk-port\","
+                            + " \"chardev\": \"disk-socket\", \"num-queues\": 4}");
+            guest.await("PLUGGED");
             monitor.send("block-export-del", "{\"id\": \"e\", \"mode\": \"hard\"}");
             monitor.await("BLOCK_EXPORT_DELETED");
-            machine.succeeds();
+            guest.succeeds();
         }
+    }
+
+    /** User and system time of a thread of the daemon. */
+    private long cpuTicks(String name) throws IOException {
+        try (var tasks = Files.list(Path.of("/proc", Long.toString(daemon.pid()), "task"))) {
+            for (Path task : tasks.toList()) {
+                if (Files.readString(task.resolve("comm")).strip().equals(name)) {
+                    String stat = Files.readString(task.resolve("stat"));
+                    String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ");
+                    return Long.parseLong(fields[11]) + Long.parseLong(fields[12]);
+                }
+            }
+        }
+        return fail("there is no thread " + name);
     }
 
     private static boolean zeroes(Path file) throws IOException {
@@ -195,31 +241,94 @@ class VhostUserGuestIT {
     @Test
     void aReadOnlyDiskCannotBeWritten() throws Exception {
         serve("--blockdev", node(), "--export", export(",writable=off,serial=read-only-disk"));
-        try (var machine = Guest.start(guest, socket, 1, "vhost-readonly.sh")) {
-            machine.await("READ-ONLY");
-            machine.succeeds();
+        try (var guest =
+                Guest.start(
+                        image, "vhost-readonly.sh", Guest.disk("disk", socket, ",num-queues=1"))) {
+            guest.await("READ-ONLY");
+            guest.succeeds();
         }
     }
 
-    /** The in-flight log: what the killed daemon had taken is executed by the next one. */
+    /**
+     * The in-flight log, of split and of packed rings: what the killed daemon had taken is executed
+     * by the next one.
+     */
     @Test
     void aGuestSurvivesTheDeathOfTheDaemon() throws Exception {
-        String[] options = {"--blockdev", node(), "--export", export(",writable=on,num-queues=2")};
+        Path second = directory.resolve("second.raw");
+        Path packed = directory.resolve("packed");
+        makeDisk(second);
+        String[] options = {
+            "--blockdev",
+            node(),
+            "--export",
+            export(",writable=on,num-queues=2"),
+            "--blockdev",
+            "driver=file,node-name=second,filename=" + second,
+            "--export",
+            "type=vhost-user-blk,id=p,node-name=second,writable=on,addr.type=unix,addr.path="
+                    + packed
+        };
         serve(options);
-        try (var machine = Guest.start(guest, socket, 2, "vhost-crash.sh")) {
-            machine.await("WRITING");
-            long before = changed();
-            while (changed() == before) { // until the daemon is in the middle of it
-                LockSupport.parkNanos(1_000_000);
-            }
+        var devices = new ArrayList<>(Guest.disk("split", socket, ",num-queues=2"));
+        devices.addAll(Guest.disk("packed", packed, ",packed=on,num-queues=1"));
+        try (var guest = Guest.start(image, "vhost-crash.sh", devices, "SIZE=12M")) {
+            guest.await("WRITING");
+            awaitChange(disk);
+            awaitChange(second); // until the daemon is in the middle of it
             daemon.destroyForcibly().waitFor();
             serve(options);
-            machine.await("VERIFIED");
-            machine.succeeds();
+            guest.await("VERIFIED");
+            guest.succeeds();
         }
     }
 
-    private long changed() throws IOException {
-        return Files.getLastModifiedTime(disk).toMillis();
+    private static void awaitChange(Path file) throws IOException {
+        var before = Files.getLastModifiedTime(file);
+        while (Files.getLastModifiedTime(file).equals(before)) {
+            LockSupport.parkNanos(1_000_000);
+        }
+    }
+
+    /** The dirty log: what the disk has written to the guest's memory migrates with it. */
+    @Test
+    void aGuestMigratesWhileItWrites() throws Exception {
+        Path there = directory.resolve("there");
+        Path source = directory.resolve("source");
+        Path target = directory.resolve("target");
+        String migration = "unix:" + directory.resolve("migration");
+        serve(
+                "--blockdev",
+                node(),
+                "--export",
+                export(",writable=on,num-queues=2"),
+                "--export",
+                "type=vhost-user-blk,id=there,node-name=disk,writable=on,num-queues=2,"
+                        + "addr.type=unix,addr.path="
+                        + there);
+        var here = new ArrayList<>(Guest.disk("disk", socket, ",num-queues=2"));
+        here.addAll(monitorOptions(source));
+        var other = new ArrayList<>(Guest.disk("disk", there, ",num-queues=2"));
+        other.addAll(monitorOptions(target));
+        other.addAll(List.of("-incoming", migration));
+        try (var guest =
+                        Guest.startMigratable(
+                                image, "vhost-crash.sh", here, other, "SIZE=12M", "RATE=400");
+                var from = Monitor.connect(source);
+                var to = Monitor.connect(target)) {
+            guest.await("WRITING");
+            awaitChange(disk);
+            from.execute(
+                    "migrate-set-parameters",
+                    "{\"max-bandwidth\": 1000000000, \"downtime-limit\": 2000}");
+            assertEquals(
+                    "{\"return\": {}}",
+                    from.execute("migrate", "{\"uri\": \"%s\"}".formatted(migration)));
+            to.await("RESUME");
+            assertTrue(from.execute("query-migrate", "{}").contains("\"completed\""));
+            from.execute("quit", "{}");
+            guest.await("VERIFIED");
+            guest.succeeds();
+        }
     }
 }
