@@ -17,9 +17,9 @@ import javax.management.remote.JMXServiceURL;
 /**
  * How many bytes the threads of another Java process have allocated, exact to the byte: the JVM
  * counts for each thread, also within its allocation buffer, and the local management agent tells.
- * The agent's own threads are left out. Counters that {@code jcmd PerfCounter.print} shows move
- * only when a buffer is retired, heap occupancy not for what is collected; both would hide a small
- * allocation.
+ * The agent's own threads are left out, and the one that looks into the drivers folder every two
+ * seconds, whatever is served. Counters that {@code jcmd PerfCounter.print} shows move only when a
+ * buffer is retired, heap occupancy not for what is collected; both would hide a small allocation.
  */
 final class AllocationProbe implements AutoCloseable {
     private final JMXConnector connector;
@@ -70,16 +70,17 @@ final class AllocationProbe implements AutoCloseable {
         long[] bytes = threads.getThreadAllocatedBytes(ids);
         var result = new HashMap<Long, Long>();
         for (int i = 0; i < ids.length; i++) {
-            if (infos[i] != null && bytes[i] >= 0 && !isAgent(infos[i].getThreadName())) {
+            if (infos[i] != null && bytes[i] >= 0 && !isOther(infos[i].getThreadName())) {
                 result.put(ids[i], bytes[i]);
             }
         }
         return result;
     }
 
-    private static boolean isAgent(String name) {
+    private static boolean isOther(String name) {
         return name.startsWith("RMI ")
                 || name.startsWith("JMX ")
+                || name.startsWith("fileinstall-")
                 || name.equals("Attach Listener")
                 || name.equals("Common-Cleaner");
     }

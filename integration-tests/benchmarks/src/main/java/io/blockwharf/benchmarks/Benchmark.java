@@ -23,8 +23,14 @@ public final class Benchmark implements AutoCloseable {
     private static final long HOT_BYTES = 1L << 30;
     private static final long COLD_BYTES = 4L << 30;
 
-    /** How long a server may compile before its first figure counts. */
-    private static final Duration WARM_UP = Duration.ofSeconds(3);
+    /**
+     * How long a server that has just been started is loaded before its first figure counts: a
+     * virtual machine compiles meanwhile.
+     */
+    private static final Duration WARM_UP = Duration.ofSeconds(4);
+
+    /** The same for a server that has served other loads before. */
+    private static final Duration NEXT_WARM_UP = Duration.ofSeconds(2);
 
     private final Options options;
     private final Path directory;
@@ -104,17 +110,18 @@ public final class Benchmark implements AutoCloseable {
             stopAll();
             served = service;
         }
-        for (Server server : row.servers()) {
-            if (!running.containsKey(server)) {
-                place(cpus);
-                running.put(server, server.start(directory, service, cpus, Map.of()));
-                measure(row, service, running.get(server), WARM_UP);
-            }
-        }
         place(cpus);
         if (!isCold(row)) {
             service.file().warm();
         }
+        for (Server server : row.servers()) {
+            boolean fresh = !running.containsKey(server);
+            if (fresh) {
+                running.put(server, server.start(directory, service, cpus, Map.of()));
+            }
+            measure(row, service, running.get(server), fresh ? WARM_UP : NEXT_WARM_UP);
+        }
+        place(cpus);
         for (int round = 0; round < options.rounds(); round++) {
             for (int i = 0; i < row.servers().size(); i++) {
                 Server server = row.servers().get((i + round) % row.servers().size());
@@ -206,7 +213,7 @@ public final class Benchmark implements AutoCloseable {
                             load,
                             Row.Data.HOT,
                             Row.Placement.PINNED,
-                            List.of(Server.nullServer()),
+                            List.of(Server.reference(false)),
                             List.of()));
         }
         return rows;

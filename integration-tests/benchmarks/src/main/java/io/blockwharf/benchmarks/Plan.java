@@ -27,6 +27,7 @@ final class Plan {
 
     private final Server blockwharf;
     private final List<Server> hotServers;
+    private final List<Server> limitedServers;
     private final List<Server> fioServers;
     private final List<Server> coldServers;
     private final List<Server> directServers;
@@ -42,7 +43,9 @@ final class Plan {
                         Server.qemuNbd("threads"));
         var nbdkit = List.of(Server.nbdkit(1), Server.nbdkit(16));
         hotServers = servers(List.of(blockwharf), iothread, qemu, nbdkit);
-        fioServers = servers(List.of(blockwharf), qemu, nbdkit);
+        var reference = List.of(Server.reference(true), Server.reference(false));
+        limitedServers = servers(hotServers, reference);
+        fioServers = servers(List.of(blockwharf), qemu, nbdkit, List.of(Server.reference(true)));
         directServers =
                 servers(
                         List.of(
@@ -102,7 +105,12 @@ final class Plan {
 
     private Row hot(String id, Load load, List<Target> targets) {
         return new Row(
-                id, load, hot(load.access().writes()), Placement.PINNED, hotServers, targets);
+                id,
+                load,
+                hot(load.access().writes()),
+                Placement.PINNED,
+                targets.isEmpty() ? hotServers : limitedServers,
+                targets);
     }
 
     private Section disk() {

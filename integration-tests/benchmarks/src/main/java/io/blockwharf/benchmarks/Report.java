@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 
 /** Turns samples into Markdown and says which targets they meet. */
 final class Report {
@@ -21,8 +22,16 @@ final class Report {
     /** One start of a server. */
     record StartUp(long readyNanos, long residentKib) {}
 
-    /** A demand and what was measured, as lines of the first table. */
-    record Verdict(String subject, String demand, String measured, boolean met) {}
+    /**
+     * A demand and what was measured, as lines of the first table.
+     *
+     * @param limit what {@link ReferenceServer} reaches in place of Blockwharf; may be empty
+     */
+    record Verdict(String subject, String demand, String measured, boolean met, String limit) {
+        Verdict(String subject, String demand, String measured, boolean met) {
+            this(subject, demand, measured, met, "");
+        }
+    }
 
     private final List<Verdict> verdicts = new ArrayList<>();
     private final StringBuilder body = new StringBuilder();
@@ -72,8 +81,9 @@ final class Report {
         heading(
                 "Allocation",
                 "Bytes of Java heap that all threads of the daemon allocate for one request in"
-                    + " steady state, from the JVM's exact per-thread counters; the threads of the"
-                    + " management agent that reads them are left out.");
+                    + " steady state, from the JVM's exact per-thread counters. Left out are the"
+                    + " threads of the management agent that reads them, and the one that looks"
+                    + " into the drivers folder every two seconds, whatever is served.");
         line("| load | bytes/request |");
         line("|---|--:|");
         perRequest.forEach(
@@ -143,8 +153,11 @@ final class Report {
                         format(
                                 "%d rounds of %d ms for each server in each row, servers"
                                     + " interleaved; medians over the rounds, ratios of medians."
-                                    + " Ratios are what counts: absolute figures are those of this"
-                                    + " machine on that day.\n\n",
+                                    + " Before the rounds of a row, every server is loaded with the"
+                                    + " row's load, 4 s after its start and 2 s later on, and a"
+                                    + " quarter of a round before each: what is measured is the"
+                                    + " steady state. Ratios are what counts: absolute figures are"
+                                    + " those of this machine on that day.\n\n",
                                 options.rounds(), options.duration().toMillis()));
         machine.forEach(
                 (title, text) ->
@@ -155,16 +168,22 @@ final class Report {
             out.append(format("## Targets: %d of %d met\n\n", met, verdicts.size()));
             out.append(
                     "Blockwharf's default configuration against the fastest configuration of each"
-                            + " peer.\n\n");
-            out.append("| row | target | measured | |\n|---|---|--:|---|\n");
+                        + " peer. The last column has what is to be had on this machine: the ratio"
+                        + " of a reference server to the same peer, which answers each request with"
+                        + " one plain call on the file and nothing else, and of one that has no"
+                        + " file at all.\n\n");
+            out.append(
+                    "| row | target | measured | | plain calls; no disk |\n"
+                            + "|---|---|--:|---|--:|\n");
             for (Verdict v : verdicts) {
                 out.append(
                         format(
-                                "| %s | %s | %s | %s |\n",
+                                "| %s | %s | %s | %s | %s |\n",
                                 v.subject(),
                                 v.demand(),
                                 v.measured(),
-                                v.met() ? "pass" : "**miss**"));
+                                v.met() ? "pass" : "**miss**",
+                                v.limit()));
             }
             out.append('\n');
         }
@@ -197,21 +216,28 @@ final class Report {
                 result.add(new Verdict(subject, demand, "not measured", false));
                 continue;
             }
-            List<Sample> mine = samples.get(ours.get());
             List<Sample> theirs = samples.get(peer.get());
-            double ratio =
-                    switch (target) {
-                        case Row.Target.Throughput _ -> speed(mine) / speed(theirs);
-                        case Row.Target.Cpu _ -> cpu(mine) / cpu(theirs);
-                    };
+            double ratio = ratio(target, samples.get(ours.get()), theirs);
+            String limit =
+                    samples.keySet().stream()
+                            .filter(s -> s.family().equals(Server.REFERENCE))
+                            .map(s -> format("%.2f×", ratio(target, samples.get(s), theirs)))
+                            .collect(Collectors.joining("; "));
             boolean met =
                     switch (target) {
                         case Row.Target.Throughput t -> ratio >= t.bound();
                         case Row.Target.Cpu t -> ratio <= t.bound();
                     };
-            result.add(new Verdict(subject, demand, format("%.2f×", ratio), met));
+            result.add(new Verdict(subject, demand, format("%.2f×", ratio), met, limit));
         }
         return result;
+    }
+
+    private static double ratio(Row.Target target, List<Sample> mine, List<Sample> theirs) {
+        return switch (target) {
+            case Row.Target.Throughput _ -> speed(mine) / speed(theirs);
+            case Row.Target.Cpu _ -> cpu(mine) / cpu(theirs);
+        };
     }
 
     private void table(Row row, Map<Server, List<Sample>> samples) {

@@ -22,7 +22,7 @@ record Server(String family, String variant, CommandLine commandLine) {
     static final String QSD = "qemu-storage-daemon";
     static final String QEMU_NBD = "qemu-nbd";
     static final String NBDKIT = "nbdkit";
-    static final String NULL = "null server";
+    static final String REFERENCE = "reference";
 
     /** The name of the export, the same for every server that cares. */
     static final String EXPORT = "disk";
@@ -142,20 +142,32 @@ record Server(String family, String variant, CommandLine commandLine) {
                 });
     }
 
-    /** {@link NullServer} in a virtual machine of its own. */
-    static Server nullServer() {
+    /**
+     * {@link ReferenceServer} in a virtual machine of its own.
+     *
+     * @param disk whether it serves the file, or makes everything up
+     */
+    static Server reference(boolean disk) {
         return new Server(
-                NULL,
-                "",
-                (socket, service) ->
-                        List.of(
-                                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                                "-XX:+UseSerialGC",
-                                "-cp",
-                                System.getProperty("java.class.path"),
-                                NullServer.class.getName(),
-                                socket.toString(),
-                                Long.toString(service.file().size())));
+                REFERENCE,
+                disk ? "plain calls" : "no disk",
+                (socket, service) -> {
+                    var command =
+                            new ArrayList<>(
+                                    List.of(
+                                            Path.of(System.getProperty("java.home"), "bin", "java")
+                                                    .toString(),
+                                            "-XX:+UseSerialGC",
+                                            "-cp",
+                                            System.getProperty("java.class.path"),
+                                            ReferenceServer.class.getName(),
+                                            socket.toString(),
+                                            Long.toString(service.file().size())));
+                    if (disk) {
+                        command.add(service.file().path().toString());
+                    }
+                    return command;
+                });
     }
 
     /**
@@ -192,7 +204,7 @@ record Server(String family, String variant, CommandLine commandLine) {
                                     + Files.readString(log),
                             notYet);
                 }
-                Thread.sleep(1);
+                Thread.sleep(2); // shares the CPU with what it waits for
                 continue;
             }
             long ready = System.nanoTime() - start;

@@ -17,12 +17,15 @@ import java.io.UncheckedIOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.util.Optional;
 
-/** The client against the null server, and against servers that lie. */
+/** The client against the reference server, and against servers that lie. */
 class PipelinedClientTest {
     private static final long SIZE = 16 << 20;
     private static final Duration SHORT = Duration.ofMillis(20);
@@ -43,29 +46,42 @@ class PipelinedClientTest {
         listener.close();
     }
 
-    @ParameterizedTest(name = "{0} of {1} bytes, depth {2}, structured {3}")
+    @ParameterizedTest(name = "{0} of {1} bytes, depth {2}, structured {3}, disk {4}")
     @CsvSource(
             delimiter = '|',
             textBlock =
                     """
-                    RANDOM_READ      |   4096 |  1 | false
-                    RANDOM_READ      |   4096 | 64 | false
-                    RANDOM_READ      |   4096 | 16 | true
-                    RANDOM_WRITE     |   4096 |  1 | false
-                    RANDOM_WRITE     |   4096 | 64 | true
-                    SEQUENTIAL_READ  | 262144 | 16 | false
-                    SEQUENTIAL_READ  | 262144 | 16 | true
-                    SEQUENTIAL_WRITE | 262144 | 16 | false
+                    RANDOM_READ      |   4096 |  1 | false | false
+                    RANDOM_READ      |   4096 | 64 | false | true
+                    RANDOM_READ      |   4096 | 16 | true  | false
+                    RANDOM_WRITE     |   4096 |  1 | false | true
+                    RANDOM_WRITE     |   4096 | 64 | true  | false
+                    SEQUENTIAL_READ  | 262144 | 16 | false | false
+                    SEQUENTIAL_READ  | 262144 | 16 | false | true
+                    SEQUENTIAL_READ  | 262144 | 16 | true  | false
+                    SEQUENTIAL_WRITE | 262144 | 16 | false | true
                     """)
-    void everyRequestIsAnswered(Load.Access access, int bytes, int depth, boolean structured)
+    void everyRequestIsAnswered(
+            Load.Access access, int bytes, int depth, boolean structured, boolean disk)
             throws IOException {
-        serve(SIZE);
+        Optional<FileChannel> file = Optional.empty();
+        if (disk) {
+            Path path = DataFile.create(directory.resolve("disk"), SIZE).path();
+            file =
+                    Optional.of(
+                            FileChannel.open(
+                                    path, StandardOpenOption.READ, StandardOpenOption.WRITE));
+        }
+        serve(SIZE, file);
         var load = new Load(access, bytes, depth, Load.Client.PIPELINED);
         try (var client = PipelinedClient.connect(socket, "any", structured)) {
             assertTrue(client.run(load, SHORT).requests() >= depth);
             assertTrue(
                     client.run(load, SHORT).requests() >= depth,
                     "a connection serves several runs");
+        }
+        if (file.isPresent()) {
+            file.get().close();
         }
     }
 
@@ -188,13 +204,13 @@ class PipelinedClientTest {
         return buffer.flip();
     }
 
-    private void serve(long size) {
+    private void serve(long size, Optional<FileChannel> file) {
         Thread.ofPlatform()
                 .daemon()
                 .start(
                         () -> {
                             try {
-                                NullServer.serve(listener, size);
+                                ReferenceServer.serve(listener, size, file);
                             } catch (IOException e) {
                                 throw new UncheckedIOException(e);
                             }

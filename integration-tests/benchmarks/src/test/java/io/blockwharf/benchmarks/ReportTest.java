@@ -27,16 +27,20 @@ class ReportTest {
         samples.put(OURS_THREADS, List.of(sample(4000, 1)));
         samples.put(SLOW, List.of(sample(50, 1)));
         samples.put(FAST, List.of(sample(100, 8)));
+        samples.put(Server.reference(true), List.of(sample(450, 1)));
+        samples.put(Server.reference(false), List.of(sample(800, 1)));
         Row row = row(new Target.Throughput(Server.QSD, 4), new Target.Cpu(Server.QSD, 0.2));
 
         assertEquals(
                 List.of(
-                        new Verdict("id", "≥ 4.00× qemu-storage-daemon", "4.00×", true),
+                        new Verdict(
+                                "id", "≥ 4.00× qemu-storage-daemon", "4.00×", true, "4.50×; 8.00×"),
                         new Verdict(
                                 "id",
                                 "CPU per request ≤ 0.20× qemu-storage-daemon",
                                 "0.25×",
-                                false)),
+                                false,
+                                "0.13×; 0.13×")),
                 Report.verdicts(row, samples));
     }
 
