@@ -31,6 +31,7 @@ public final class FuseBenchmark {
     /** Where the programs of {@code integration-tests/newer-peers} are. */
     private static final Optional<Path> NEWER =
             Optional.ofNullable(System.getProperty("blockwharf.benchmarks.newer")).map(Path::of);
+
     private static final String PASSTHROUGH = "Blockwharf, passthrough";
 
     /** Factors that issue 6 asks for, against QEMU. */
@@ -291,8 +292,8 @@ public final class FuseBenchmark {
                 .append(" interleaved runs of ")
                 .append(options.duration().toMillis())
                 .append(
-                        " ms; in brackets the factor over the faster qemu-storage-daemon. fio, direct I/O,"
-                                + " all")
+                        " ms; in brackets the factor over the faster qemu-storage-daemon. fio,"
+                            + " direct I/O, all")
                 .append(" processors; images of ")
                 .append(IMAGE_MIB)
                 .append(" MiB in tmpfs.\n")
