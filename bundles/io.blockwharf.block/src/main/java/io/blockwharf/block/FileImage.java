@@ -217,6 +217,11 @@ final class FileImage implements BlockImage {
                 Math.max(discard, alignment.offset()));
     }
 
+    /** Whether there is a page cache between this and the disk. */
+    boolean cached() {
+        return !direct;
+    }
+
     HostFile file() {
         return file;
     }

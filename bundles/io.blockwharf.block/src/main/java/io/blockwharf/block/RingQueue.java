@@ -40,6 +40,7 @@ final class RingQueue implements BlockQueue {
 
     private enum Operation {
         READ,
+        TRY_READ,
         WRITE,
         FLUSH,
         DISCARD,
@@ -141,6 +142,19 @@ final class RingQueue implements BlockQueue {
         } else {
             ring.read(FILE, into.entries(), into.count(), offset, slot, 0);
         }
+        started();
+    }
+
+    @Override
+    public void tryRead(long cookie, long offset, IoVector into) {
+        int slot = slot(Operation.TRY_READ, cookie, offset, into.byteCount(), 0);
+        if (into.count() != 1 || !image.cached()) {
+            finishEarly(slot, Errno.EAGAIN);
+            return;
+        }
+        makeRoom();
+        int length = (int) into.length(0);
+        ring.tryRead(FILE, into.base(0), into.offset(0), length, offset, slot);
         started();
     }
 
@@ -292,6 +306,7 @@ final class RingQueue implements BlockQueue {
     private void completed(int slot, int answer) {
         switch (operations[slot]) {
             case READ, WRITE -> transferred(slot, answer);
+            case TRY_READ -> finish(slot, tried(slot, answer));
             case FLUSH -> {
                 if (answer < 0) {
                     image.flushFailed(new LinuxException("fdatasync", -answer));
@@ -305,6 +320,19 @@ final class RingQueue implements BlockQueue {
             }
             case WRITE_ZEROES -> zeroed(slot, answer);
         }
+    }
+
+    /** Some of the bytes are as good as none: the file ends there, or the page cache. */
+    private Errno tried(int slot, int answer) {
+        if (answer == lengths[slot]) {
+            return Errno.OK;
+        }
+        boolean failed =
+                answer < 0
+                        && answer != -Errnos.EAGAIN
+                        && answer != -Errnos.EINTR
+                        && answer != -Errnos.EOPNOTSUPP;
+        return failed ? Errno.of(-answer) : Errno.EAGAIN;
     }
 
     private static Errno errno(int answer) {

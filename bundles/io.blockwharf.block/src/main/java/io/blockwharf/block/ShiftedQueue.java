@@ -24,6 +24,11 @@ final class ShiftedQueue implements BlockQueue {
     }
 
     @Override
+    public void tryRead(long cookie, long offset, IoVector into) {
+        queue.tryRead(cookie, start + offset, into);
+    }
+
+    @Override
     public void write(long cookie, long offset, IoVector from, int flags) {
         queue.write(cookie, start + offset, from, flags);
     }

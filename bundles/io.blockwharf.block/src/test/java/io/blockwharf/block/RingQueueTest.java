@@ -25,6 +25,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -114,6 +115,37 @@ class RingQueueTest {
             }
             assertEquals(64, collect(queue).size());
             assertEquals(-1, data.mismatch(back));
+        }
+    }
+
+    @ParameterizedTest(name = "direct: {0}")
+    @ValueSource(booleans = {false, true})
+    void triedReadsAreOverAfterTheirSubmission(boolean direct) throws IOException {
+        try (FileImage image = Images.file(path, direct ? DIRECT : WRITABLE);
+                BlockQueue queue = image.openQueue(16).orElseThrow()) {
+            assertTrue(queue.batchesReads());
+            MemorySegment data = pattern(16 * 4096, 6);
+            image.write(0, whole(data), 0);
+            // Not every file system can tell what is in memory
+            Errno hot = image.tryRead(0, whole(zeroes(4096))) ? Errno.OK : Errno.EAGAIN;
+            MemorySegment back = zeroes(16 * 4096);
+            for (int i = 0; i < 15; i++) {
+                queue.tryRead(i, i * 4096L, whole(back.asSlice(i * 4096L, 4096)));
+            }
+            queue.tryRead(15, SIZE - 4096, whole(back.asSlice(15 * 4096L, 4096)));
+            try (RandomAccessFile file = new RandomAccessFile(path.toFile(), "rw")) {
+                file.setLength(SIZE - 2048);
+            }
+            Map<Long, Errno> results = new HashMap<>();
+            queue.submit();
+            assertEquals(16, queue.reap(results::put));
+            for (long i = 0; i < 15; i++) {
+                assertEquals(hot, results.get(i));
+            }
+            assertEquals(Errno.EAGAIN, results.get(15L), "the file ends in it");
+            if (hot == Errno.OK) {
+                assertEquals(-1, data.asSlice(0, 15 * 4096).mismatch(back.asSlice(0, 15 * 4096)));
+            }
         }
     }
 

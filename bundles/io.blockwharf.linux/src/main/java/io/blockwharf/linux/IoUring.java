@@ -47,6 +47,7 @@ public final class IoUring implements AutoCloseable {
     private static final int OP_COMMAND = 46;
 
     private static final int RWF_DSYNC = 2;
+    private static final int RWF_NOWAIT = 8;
     private static final int FSYNC_DATA = 1;
 
     private static final int SETUP_SUBMIT_ALL = 1 << 7;
@@ -286,6 +287,22 @@ public final class IoUring implements AutoCloseable {
         int buffer = bufferOf(address, length);
         int operation = buffer < 0 ? OP_READ : OP_READ_FIXED;
         prepare(operation, flags, file, position, address, length, 0, cookie, buffer);
+    }
+
+    /**
+     * Prepares a read that completes when it is submitted (RWF_NOWAIT); the result is the number of
+     * bytes that were there, or a negated error number: EAGAIN if there were none, EOPNOTSUPP if
+     * the file system cannot tell.
+     *
+     * @param file descriptor, or {@link #registered} index
+     * @throws IllegalStateException if there is no {@link #space}
+     */
+    public void tryRead(
+            int file, MemorySegment segment, long offset, int length, long position, long cookie) {
+        long address = RawMemory.address(segment, offset, length);
+        int buffer = bufferOf(address, length);
+        int operation = buffer < 0 ? OP_READ : OP_READ_FIXED;
+        prepare(operation, 0, file, position, address, length, RWF_NOWAIT, cookie, buffer);
     }
 
     /**

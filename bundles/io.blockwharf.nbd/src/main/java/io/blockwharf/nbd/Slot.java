@@ -49,6 +49,17 @@ final class Slot implements AutoCloseable {
         vector = new IoVector(vectors, 1);
     }
 
+    /** Takes over a request. */
+    void describe(int command, int flags, long cookie, long origin, long offset, long length) {
+        this.command = command;
+        this.flags = flags;
+        this.cookie = cookie;
+        this.origin = origin;
+        this.offset = offset;
+        this.length = length;
+        progress = 0;
+    }
+
     /** Bytes of memory that this slot holds. */
     long held() {
         return memory.byteSize();

@@ -112,6 +112,7 @@ final class Transmission implements AutoCloseable {
     private final IoVector vector = new IoVector(arena, 1);
     private final MemorySegment probe;
     private final Poll poll = new Poll(2);
+    private final ReadBatch batch;
 
     private Arena outArena;
     private MemorySegment out;
@@ -192,6 +193,7 @@ final class Transmission implements AutoCloseable {
         node = terms.export().node();
         style = terms.style();
         header = new RequestHeader(style == ReplyStyle.EXTENDED);
+        batch = new ReadBatch(node);
         probe = arena.allocate(Math.max(PAGE, node.limits().requestAlignment()), PAGE);
         allocateOutput(FIRST_OUTPUT);
     }
@@ -655,6 +657,13 @@ final class Transmission implements AutoCloseable {
         if (!room(headerBytes + length)) {
             return Run.NO_ROOM;
         }
+        if (last && joinsBatch(length)) {
+            long cookie = header.cookie();
+            batch.add(out, outEnd, headerBytes, cookie, header.offset(), offset, length);
+            outEnd +=
+                    style.data(out, outEnd, cookie, header.offset(), offset, length, true) + length;
+            return Run.TAKEN;
+        }
         vector.set(out, (long) outEnd + headerBytes, length);
         try {
             if (!node.tryRead(offset, vector)) {
@@ -669,6 +678,57 @@ final class Transmission implements AutoCloseable {
                 style.data(out, outEnd, header.cookie(), header.offset(), offset, length, last)
                         + length;
         return Run.TAKEN;
+    }
+
+    private boolean joinsBatch(int length) {
+        leaveSlotsToBatch();
+        int more = in.available() / header.bytes() - 1;
+        return free != 0 && batch.wants(length, more);
+    }
+
+    /**
+     * Carries the batch out. Replies to reads that did not succeed are taken out of the output, the
+     * last one first; nothing of it has been given to the link.
+     */
+    private void endBatch() {
+        if (batch.count() == 0) {
+            return;
+        }
+        if (batch.run()) {
+            for (int i = batch.count() - 1; i >= 0; i--) {
+                if (batch.result(i) != Errno.OK) {
+                    endUnread(i);
+                }
+            }
+            if (started) {
+                queue.submit();
+            }
+        }
+        batch.clear();
+    }
+
+    private void endUnread(int index) {
+        int at = batch.place(index);
+        int length = batch.length(index);
+        int end = at + style.dataHeaderBytes() + length;
+        long cookie = batch.cookie(index);
+        long origin = batch.origin(index);
+        Slot slot = batch.result(index) == Errno.EAGAIN ? takeFreeSlot(length) : null;
+        int instead = 0;
+        if (slot != null) {
+            slot.describe(Command.READ, 0, cookie, origin, batch.offset(index), length);
+            slot.arrived = arrived;
+            inline[Counters.READ]--;
+            queue.read(slot.index, slot.offset, slot.vector.set(slot.memory, Slot.DATA, length));
+            begun();
+        } else {
+            boolean again = batch.result(index) == Errno.EAGAIN;
+            Errno why = again ? Errno.ENOMEM : batch.result(index);
+            instead = style.error(out, at, cookie, origin, NbdError.of(why), "READ failed: " + why);
+            counters.errors++;
+        }
+        MemorySegment.copy(out, end, out, (long) at + instead, outEnd - end);
+        outEnd -= end - at - instead;
     }
 
     /**
@@ -1087,9 +1147,19 @@ final class Transmission implements AutoCloseable {
 
     /** A slot with room for {@code length} bytes of data, or null: wait for one. */
     private Slot takeSlot(long length) {
-        if (free == 0) {
-            return null;
+        leaveSlotsToBatch();
+        return free == 0 ? null : takeFreeSlot(length);
+    }
+
+    /** Each read of the batch may need a slot in the end. */
+    private void leaveSlotsToBatch() {
+        if (batch.count() > 0 && batch.count() == Integer.bitCount(free)) {
+            endBatch();
         }
+    }
+
+    /** The same when there is one, also for a read of the batch. */
+    private Slot takeFreeSlot(long length) {
         if (queue == null) {
             queue = node.openQueue(MAX_IN_FLIGHT);
             for (int i = 0; i < MAX_IN_FLIGHT; i++) {
@@ -1123,13 +1193,7 @@ final class Transmission implements AutoCloseable {
     }
 
     private void describe(Slot slot, int command, long offset, long length) {
-        slot.command = command;
-        slot.flags = header.flags();
-        slot.cookie = header.cookie();
-        slot.origin = header.offset();
-        slot.offset = offset;
-        slot.length = length;
-        slot.progress = 0;
+        slot.describe(command, header.flags(), header.cookie(), header.offset(), offset, length);
         slot.arrived = arrived;
     }
 
@@ -1219,6 +1283,7 @@ final class Transmission implements AutoCloseable {
     }
 
     private void queueOutput() {
+        endBatch();
         if (outEnd > outQueued) {
             link.add(out, outQueued, outEnd - outQueued);
             outQueued = outEnd;
@@ -1307,6 +1372,7 @@ final class Transmission implements AutoCloseable {
     /** Waits for what is in flight and gives all memory back. */
     @Override
     public void close() {
+        batch.close();
         if (queue != null) {
             queue.close();
             for (Slot slot : slots) {

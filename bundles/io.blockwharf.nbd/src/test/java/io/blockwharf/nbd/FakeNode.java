@@ -22,6 +22,7 @@ import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.LongPredicate;
 
 /**
  * A disk in memory that can be told to be slow, to fail, and to lie in a file. Blocks of 4 KiB are
@@ -45,6 +46,12 @@ final class FakeNode implements BlockNode {
 
     /** Whether nothing can be done without waiting. */
     volatile boolean cold;
+
+    /** Where that is so although it is not {@link #cold} as a whole. */
+    volatile LongPredicate coldAt = _ -> false;
+
+    /** Whether its queues try several reads together. */
+    volatile boolean batchesReads = true;
 
     /** Whether the queue finishes the newest request first, once {@link #release} is called. */
     volatile boolean held;
@@ -207,7 +214,7 @@ final class FakeNode implements BlockNode {
 
     @Override
     public boolean tryRead(long offset, IoVector into) throws BlockIoException {
-        if (cold) {
+        if (cold || coldAt.test(offset)) {
             return false;
         }
         read(offset, into);
@@ -237,7 +244,7 @@ final class FakeNode implements BlockNode {
 
     @Override
     public BlockQueue openQueue(int depth) {
-        TestQueue queue = new TestQueue(this, depth, this::execute);
+        TestQueue queue = new TestQueue(this, depth, this::execute, batchesReads);
         queues.add(queue);
         return queue;
     }

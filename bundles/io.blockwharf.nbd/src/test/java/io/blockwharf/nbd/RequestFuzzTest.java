@@ -18,8 +18,8 @@ import java.util.Optional;
 
 /**
  * Whatever a client sends after its negotiation: no exception, an end, and nothing but whole
- * replies. The first byte of an input chooses style, speed of the disk, kind of thread and size of
- * the portions.
+ * replies. The first byte of an input chooses style, speed of the disk, kind of thread, size of the
+ * portions, and whether reads are tried together.
  */
 class RequestFuzzTest {
     private static final int SIZE = 1 << 16;
@@ -46,6 +46,7 @@ class RequestFuzzTest {
         FakeNode node = new FakeNode(SIZE);
         node.direct = true;
         node.cold = (mode & 4) != 0;
+        node.batchesReads = (mode & 64) == 0;
         node.fill(8192, 8192, 3);
         node.badOffset = 12288;
         boolean writable = (mode & 8) == 0;

@@ -450,6 +450,47 @@ abstract class TransmissionTest {
         }
     }
 
+    /** Reads that arrive together: some at hand, some to wait for, one that fails. */
+    @ParameterizedTest(name = "style {0}, {1} bytes")
+    @CsvSource({
+        "8, 1024",
+        "11, 1024",
+        "8, 4096",
+        "11, 4096",
+        "8, 32768",
+        "11, 32768",
+        "8, 32769",
+        "8, 512"
+    })
+    void readsThatArriveTogetherAreAnsweredEachInItsWay(int style, int length) throws IOException {
+        int count = 100;
+        node.fill(0, SIZE, 3);
+        node.coldAt = offset -> offset / 65536 % 5 < 2;
+        node.badOffset = 42 * 65536;
+        node.failure = Errno.EIO;
+        try (Client client = client(style)) {
+            ByteBuffer all = ByteBuffer.allocate(count * 32);
+            for (int i = 0; i < count; i++) {
+                all.put(client.header(Client.READ, 0, i, i * 65536L, length, 0).flip());
+            }
+            client.send(all);
+            Set<Long> seen = new HashSet<>();
+            while (seen.size() < count) {
+                Client.Chunk chunk = client.chunk();
+                assertTrue(chunk.done() && seen.add(chunk.cookie()));
+                if (chunk.cookie() == 42) {
+                    assertEquals(5, chunk.error());
+                    continue;
+                }
+                ByteBuffer payload = ByteBuffer.wrap(chunk.payload());
+                assertEquals(chunk.cookie() * 65536, payload.getLong());
+                byte[] data = new byte[payload.remaining()];
+                payload.get(data);
+                assertArrayEquals(stored(chunk.cookie() * 65536, length), data);
+            }
+        }
+    }
+
     /** A client that sends without reading can have what its socket holds, and no more. */
     @Test
     void clientThatDoesNotReadIsNotServedWithoutBound() throws Exception {

@@ -31,6 +31,7 @@ public final class TestQueue implements BlockQueue {
     private final boolean batchesReads;
     private final EventFd ready;
     private final List<Runnable> started = new ArrayList<>();
+    private final List<Runnable> tried = new ArrayList<>();
     private final List<Done> done = new ArrayList<>();
     private final Phaser running = new Phaser(1);
     private int inFlight;
@@ -99,6 +100,25 @@ public final class TestQueue implements BlockQueue {
         start(cookie, () -> disk.read(offset, into));
     }
 
+    /** On the spot, wherever the test's executor runs other requests. */
+    @Override
+    public void tryRead(long cookie, long offset, IoVector into) {
+        if (inFlight == depth) {
+            throw new IllegalStateException("too many in flight");
+        }
+        inFlight++;
+        running.register();
+        tried.add(
+                () ->
+                        finish(
+                                cookie,
+                                () -> {
+                                    if (!disk.tryRead(offset, into)) {
+                                        throw new BlockIoException(Errno.EAGAIN, "would wait");
+                                    }
+                                }));
+    }
+
     @Override
     public void write(long cookie, long offset, IoVector from, int flags) {
         start(cookie, () -> disk.write(offset, from, flags));
@@ -121,7 +141,13 @@ public final class TestQueue implements BlockQueue {
 
     @Override
     public void submit() {
-        started.forEach(executor::execute);
+        for (int i = 0; i < tried.size(); i++) { // allocates nothing, for tests that measure that
+            tried.get(i).run();
+        }
+        tried.clear();
+        for (int i = 0; i < started.size(); i++) {
+            executor.execute(started.get(i));
+        }
         started.clear();
     }
 

@@ -37,6 +37,15 @@ public interface BlockQueue extends AutoCloseable {
     /** Starts a {@link BlockIo#read}. */
     void read(long cookie, long offset, IoVector into);
 
+    /**
+     * Starts a {@link BlockIo#tryRead}: it is reported by the {@link #reap} after the next {@link
+     * #submit}, with {@link Errno#EAGAIN} where it would have to wait for a device; what the buffer
+     * holds then is not defined. Only for queues that {@link #batchesReads batch reads}.
+     */
+    default void tryRead(long cookie, long offset, IoVector into) {
+        throw new UnsupportedOperationException();
+    }
+
     /** Starts a {@link BlockIo#write}. */
     void write(long cookie, long offset, IoVector from, int flags);
 

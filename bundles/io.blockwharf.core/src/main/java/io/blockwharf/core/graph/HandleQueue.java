@@ -74,6 +74,16 @@ final class HandleQueue implements BlockQueue {
     }
 
     @Override
+    public void tryRead(long cookie, long offset, IoVector into) {
+        admit();
+        if (node.straight(offset, into.byteCount()) && node.aligned(into)) {
+            queue.tryRead(slot(cookie, 0, 0), offset, into);
+        } else {
+            aside.finish(cookie, Errno.EAGAIN);
+        }
+    }
+
+    @Override
     public void write(long cookie, long offset, IoVector from, int flags) {
         admit();
         long bytes = from.byteCount();
