@@ -14,7 +14,6 @@ import io.blockwharf.nbd.wire.CommandFlags;
 import io.blockwharf.nbd.wire.NbdError;
 import io.blockwharf.nbd.wire.ReplyStyle;
 import io.blockwharf.nbd.wire.RequestHeader;
-import io.blockwharf.nbd.wire.TransmissionFlags;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -70,11 +69,6 @@ final class Transmission implements AutoCloseable {
     /** A CACHE request is read in pieces of this size. */
     private static final int CACHE_PIECE = 1 << 20;
 
-    /** Extents in one chunk, on a thread of its own and on a loop that others wait for. */
-    private static final int MAX_EXTENTS = 131072;
-
-    private static final int MAX_EXTENTS_SHARED = 1024;
-
     /** How often a loop's turn receives before the others have theirs. */
     private static final int ROUNDS = 4;
 
@@ -113,6 +107,8 @@ final class Transmission implements AutoCloseable {
     private final MemorySegment probe;
     private final Poll poll = new Poll(2);
     private final ReadBatch batch;
+    private final Admission admission;
+    private final StatusReply statusReply;
 
     private Arena outArena;
     private MemorySegment out;
@@ -159,8 +155,6 @@ final class Transmission implements AutoCloseable {
 
     private long dataTo;
 
-    private String refusal = "";
-
     /** A request waits in the input for a slot or for room. */
     private boolean stalled;
 
@@ -194,6 +188,8 @@ final class Transmission implements AutoCloseable {
         style = terms.style();
         header = new RequestHeader(style == ReplyStyle.EXTENDED);
         batch = new ReadBatch(node);
+        admission = new Admission(terms);
+        statusReply = new StatusReply(terms, admission, shared);
         probe = arena.allocate(Math.max(PAGE, node.limits().requestAlignment()), PAGE);
         allocateOutput(FIRST_OUTPUT);
     }
@@ -390,14 +386,14 @@ final class Transmission implements AutoCloseable {
         if (!room(ReplyStyle.MAX_ERROR_BYTES)) {
             return stall();
         }
-        NbdError error = validate(type);
-        if (header.hasPayload() && tooLong(header.length())) {
+        NbdError error = admission.check(header, draining);
+        if (header.hasPayload() && Admission.tooLong(header.length())) {
             // "if a payload length would be large enough to be deemed a denial of service attack"
             error(
                     header.cookie(),
                     header.offset(),
                     error == null ? NbdError.EINVAL : error,
-                    refusal);
+                    admission.reason());
             ended = true;
             return false;
         }
@@ -413,121 +409,15 @@ final class Transmission implements AutoCloseable {
         };
     }
 
-    private static boolean tooLong(long length) {
-        return length < 0 || length > Command.MAX_PAYLOAD;
-    }
-
-    /**
-     * What is wrong with the request, null if nothing is. Leaves the reason in {@link #refusal}.
-     */
-    private NbdError validate(int type) {
-        int known = CommandFlags.FUA;
-        switch (type) {
-            case Command.READ -> {
-                if (style != ReplyStyle.SIMPLE) {
-                    known |= CommandFlags.DF;
-                }
-            }
-            case Command.WRITE -> {
-                if (style == ReplyStyle.EXTENDED) {
-                    known |= CommandFlags.PAYLOAD_LEN;
-                    if (!header.hasPayload()) {
-                        return refusal(NbdError.EINVAL, "write without a payload");
-                    }
-                }
-            }
-            case Command.WRITE_ZEROES -> known |= CommandFlags.NO_HOLE | CommandFlags.FAST_ZERO;
-            case Command.BLOCK_STATUS -> {
-                known |= CommandFlags.REQ_ONE;
-                if (terms.has(TransmissionFlags.BLOCK_STATUS_PAYLOAD)) {
-                    known |= CommandFlags.PAYLOAD_LEN;
-                }
-            }
-            case Command.FLUSH, Command.TRIM, Command.CACHE -> {}
-            default -> {
-                return refusal(NbdError.EINVAL, "invalid request type (" + type + ") received");
-            }
-        }
-        if (draining) {
-            return refusal(NbdError.ESHUTDOWN, "export is shutting down");
-        }
-        if (header.has(~known)) {
-            return refusal(
-                    NbdError.EINVAL,
-                    "unsupported flags for command %s (got 0x%x)"
-                            .formatted(Command.name(type), header.flags()));
-        }
-        return type == Command.FLUSH || header.hasPayload() && type == Command.BLOCK_STATUS
-                ? null
-                : validateRange(type);
-    }
-
-    /** "Error values": which number for what lies past the end, and on a read-only export. */
-    private NbdError validateRange(int type) {
-        boolean writes =
-                type == Command.WRITE || type == Command.WRITE_ZEROES || type == Command.TRIM;
-        if (writes && terms.has(TransmissionFlags.READ_ONLY)) {
-            return refusal(NbdError.EPERM, "Export is read-only");
-        }
-        long length = header.length();
-        if ((type == Command.READ || type == Command.WRITE || type == Command.CACHE)
-                && tooLong(length)) {
-            return refusal(
-                    type == Command.WRITE || style == ReplyStyle.SIMPLE
-                            ? NbdError.EINVAL
-                            : NbdError.EOVERFLOW,
-                    "len (%s) is larger than max len (%d)"
-                            .formatted(Long.toUnsignedString(length), Command.MAX_PAYLOAD));
-        }
-        if (!contains(header.offset(), length)) {
-            return refusal(
-                    type == Command.WRITE || type == Command.WRITE_ZEROES
-                            ? NbdError.ENOSPC
-                            : NbdError.EINVAL,
-                    "operation past EOF; From: %s, Len: %s, Size: %d"
-                            .formatted(
-                                    Long.toUnsignedString(header.offset()),
-                                    Long.toUnsignedString(length),
-                                    size()));
-        }
-        if (type == Command.BLOCK_STATUS) {
-            return validateStatus(length);
-        }
-        return null;
-    }
-
-    private NbdError validateStatus(long length) {
-        if (terms.contexts().isEmpty()) {
-            return refusal(NbdError.EINVAL, "CMD_BLOCK_STATUS not negotiated");
-        }
-        return length == 0 ? refusal(NbdError.EINVAL, "need non-zero length") : null;
-    }
-
-    private NbdError refusal(NbdError error, String text) {
-        refusal = text;
-        return error;
-    }
-
-    /** The size that the client knows, or what a resize has left of it. */
-    private long size() {
-        return Math.min(terms.size(), node.length());
-    }
-
-    /** Offset and length are unsigned: what does not fit a long is negative here, and too large. */
-    private boolean contains(long offset, long length) {
-        long size = size();
-        return offset >= 0 && length >= 0 && offset <= size && length <= size - offset;
-    }
-
     /** Answers with an error, after the payload if there is one. */
     private void refuse(NbdError error) {
         in.start += header.bytes();
         if (header.hasPayload()) {
             beginPayload(PayloadMode.SKIP);
             payloadError = error;
-            payloadText = refusal;
+            payloadText = admission.reason();
         } else {
-            error(header.cookie(), header.offset(), error, refusal);
+            error(header.cookie(), header.offset(), error, admission.reason());
         }
     }
 
@@ -1007,64 +897,37 @@ final class Transmission implements AutoCloseable {
     // ---- BLOCK_STATUS
 
     private boolean blockStatus() throws IOException {
-        long length = header.length();
         int bytes = header.bytes();
-        long chosen = -1;
         if (header.hasPayload()) {
             // EXTENDED_HEADERS, NBD_CMD_BLOCK_STATUS: effect length 64, then context ids 32 each
-            long payloadBytes = header.length();
-            NbdError error = null;
-            if (payloadBytes < 12
-                    || payloadBytes > 8 + 4L * terms.contexts().size()
-                    || payloadBytes % 4 != 0) {
-                error = refusal(NbdError.EINVAL, "CMD_BLOCK_STATUS payload not valid");
-            } else if (in.available() < bytes + payloadBytes) {
-                in.require((int) (bytes + payloadBytes));
-                return false;
-            } else {
-                length = RequestHeader.longAt(in.memory, in.start + bytes);
-                chosen = chosenContexts(in.start + bytes + 8, (int) (payloadBytes - 8) / 4);
-                if (chosen == 0) {
-                    error = refusal(NbdError.EINVAL, "CMD_BLOCK_STATUS payload not valid");
-                } else if (!contains(header.offset(), length)) {
-                    error = refusal(NbdError.EINVAL, "operation past EOF");
-                } else {
-                    error = validateStatus(length);
+            NbdError error = statusReply.checkPayloadLength(header);
+            if (error == null) {
+                bytes += (int) header.length();
+                if (in.available() < bytes) {
+                    in.require(bytes);
+                    return false;
                 }
+                error = statusReply.ask(header, in.memory, in.start + header.bytes());
             }
             if (error != null) {
                 refuse(error);
                 return true;
             }
-            bytes += (int) payloadBytes;
+        } else {
+            statusReply.ask(header);
         }
         if (!roomForStatus()) {
             return stall();
         }
-        status(length, chosen);
+        try {
+            outEnd += statusReply.write(header, out, outEnd);
+        } catch (BlockIoException e) {
+            error(header.cookie(), header.offset(), NbdError.of(e.errno()), e.getMessage());
+        }
         in.start += bytes;
         counters.others++;
         done(Counters.OTHER);
         return true;
-    }
-
-    /** The set of contexts with these ids, 0 if one of them is unknown or there twice. */
-    private long chosenContexts(int at, int count) {
-        long chosen = 0;
-        for (int i = 0; i < count; i++) {
-            int id = RequestHeader.intAt(in.memory, at + 4L * i);
-            long bit = 0;
-            for (int c = 0; c < terms.contexts().size(); c++) {
-                if (terms.contexts().get(c).id() == id) {
-                    bit = 1L << c;
-                }
-            }
-            if (bit == 0 || (chosen & bit) != 0) {
-                return 0;
-            }
-            chosen |= bit;
-        }
-        return chosen;
     }
 
     /** Whole of the output buffer, and a large one unless extents are asked for one by one. */
@@ -1077,70 +940,6 @@ final class Transmission implements AutoCloseable {
             return room(wanted);
         }
         return flush(true) && room(wanted);
-    }
-
-    private void status(long length, long chosen) {
-        int mark = outEnd;
-        int left = chosen == -1 ? terms.contexts().size() : Long.bitCount(chosen);
-        for (int i = 0; left > 0; i++) {
-            if (chosen != -1 && (chosen & 1L << i) == 0) {
-                continue;
-            }
-            int share = (int) (out.byteSize() - outEnd - ReplyStyle.MAX_ERROR_BYTES) / left;
-            try {
-                statusChunk(terms.contexts().get(i), length, share, left == 1);
-            } catch (BlockIoException e) {
-                outEnd = mark;
-                error(header.cookie(), header.offset(), NbdError.of(e.errno()), e.getMessage());
-                return;
-            }
-            left--;
-        }
-    }
-
-    /** NBD_REPLY_TYPE_BLOCK_STATUS: only the last extent may go beyond the request. */
-    private void statusChunk(MetaContext context, long length, int share, boolean last)
-            throws BlockIoException {
-        int headerBytes = style.statusHeaderBytes();
-        int most = (share - headerBytes) / style.statusExtentBytes();
-        most = Math.min(most, shared ? MAX_EXTENTS_SHARED : MAX_EXTENTS);
-        boolean one = header.has(CommandFlags.REQ_ONE);
-        if (one) {
-            most = 1;
-        }
-        long limit = one ? length : Math.min(style.maxStatusLength(), size() - header.offset());
-        long at = header.offset();
-        long end = at + length;
-        int count = 0;
-        int position = outEnd + headerBytes;
-        long runLength = 0;
-        int runState = 0;
-        for (int calls = 0; at < end && calls <= most; calls++) {
-            Extent extent = context.extentAt(node, at, end - at);
-            int state = context.state(extent);
-            long n = Math.min(extent.end() - at, header.offset() + limit - at);
-            if (runLength > 0 && (state != runState || runLength + n > style.maxStatusLength())) {
-                position += style.statusExtent(out, position, runLength, runState);
-                count++;
-                runLength = 0;
-                if (count == most) {
-                    break;
-                }
-            }
-            if (n <= 0) {
-                break;
-            }
-            runState = state;
-            runLength += n;
-            at += n;
-        }
-        if (runLength > 0) {
-            position += style.statusExtent(out, position, runLength, runState);
-            count++;
-        }
-        style.statusHeader(
-                out, outEnd, header.cookie(), header.offset(), context.id(), count, last);
-        outEnd = position;
     }
 
     // ---- slots
