@@ -164,8 +164,8 @@ final class Plan {
 
     private Section fio() {
         var rows = new ArrayList<Row>();
-        for (int depth : new int[] {1, 16}) {
-            for (boolean write : new boolean[] {false, true}) {
+        for (boolean write : new boolean[] {false, true}) {
+            for (int depth : new int[] {1, 16}) {
                 rows.add(
                         new Row(
                                 "fio-" + (write ? "write" : "read") + "-4k-d" + depth,
