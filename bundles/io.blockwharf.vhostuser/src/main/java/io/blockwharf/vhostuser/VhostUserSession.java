@@ -16,7 +16,6 @@ import io.blockwharf.virtio.blk.QueueThreads;
 import io.blockwharf.virtio.blk.VirtioBlk;
 import io.blockwharf.virtio.queue.DirtyLog;
 import io.blockwharf.virtio.queue.InFlightLog;
-import io.blockwharf.virtio.queue.Virtqueue;
 
 import org.osgi.service.log.Logger;
 

@@ -293,7 +293,7 @@ public final class FuseBenchmark {
                 .append(options.duration().toMillis())
                 .append(
                         " ms; in brackets the factor over the faster qemu-storage-daemon. fio,"
-                            + " direct I/O, all")
+                                + " direct I/O, all")
                 .append(" processors; images of ")
                 .append(IMAGE_MIB)
                 .append(" MiB in tmpfs.\n")

@@ -22,7 +22,7 @@ final class Pki {
     private static final String VALID = "expiration_days = 10\n";
     private static final String EXPIRED =
             "activation_date = \"2020-01-01 00:00:00\"\n"
-                + "expiration_date = \"2021-01-01 00:00:00\"\n";
+                    + "expiration_date = \"2021-01-01 00:00:00\"\n";
 
     private final Path directory;
 
