@@ -17,4 +17,20 @@ public interface ObjectType<O extends Record> {
      * @throws QmpException with nothing left behind
      */
     Object create(String id, O properties);
+
+    /** The same properties with the defaults for what is not given: {@code qom-get}. */
+    default O complete(O given) {
+        return given;
+    }
+
+    /**
+     * Changes the properties of an object: {@code qom-set}.
+     *
+     * @param object what {@link #create} made
+     * @param properties all of them, one of them changed
+     * @throws QmpException with nothing changed; by default always
+     */
+    default void change(Object object, O properties) {
+        throw QmpException.generic("Property cannot be set after initialization");
+    }
 }

@@ -37,16 +37,32 @@ public final class IoThreadType implements ObjectType<IoThreadType.Properties> {
 
     @Override
     public Object create(String id, Properties properties) {
-        checked("aio-max-batch", properties.aioMaxBatch(), 0);
-        long min = checked("thread-pool-min", properties.threadPoolMin(), 0);
-        long max = checked("thread-pool-max", properties.threadPoolMax(), THREAD_POOL_MAX);
-        long pollMaxNs = checked("poll-max-ns", properties.pollMaxNs(), LoopThread.POLL_MAX_NANOS);
-        long pollGrow = checked("poll-grow", properties.pollGrow(), 0);
-        long pollShrink = checked("poll-shrink", properties.pollShrink(), 0);
+        Properties all = complete(properties);
+        return LoopThread.start(
+                id, "IO " + id, all.pollMaxNs.get(), all.pollGrow.get(), all.pollShrink.get());
+    }
+
+    @Override
+    public void change(Object object, Properties properties) {
+        Properties all = complete(properties);
+        ((LoopThread) object)
+                .polling(all.pollMaxNs.get(), all.pollGrow.get(), all.pollShrink.get());
+    }
+
+    @Override
+    public Properties complete(Properties given) {
+        long min = checked("thread-pool-min", given.threadPoolMin(), 0);
+        long max = checked("thread-pool-max", given.threadPoolMax(), THREAD_POOL_MAX);
         if (min > max || max == 0 || max > Integer.MAX_VALUE) {
             throw QmpException.generic("bad thread-pool-min/thread-pool-max values");
         }
-        return LoopThread.start(id, "IO " + id, pollMaxNs, pollGrow, pollShrink);
+        return new Properties(
+                Optional.of(checked("aio-max-batch", given.aioMaxBatch(), 0)),
+                Optional.of(min),
+                Optional.of(max),
+                Optional.of(checked("poll-max-ns", given.pollMaxNs(), LoopThread.POLL_MAX_NANOS)),
+                Optional.of(checked("poll-grow", given.pollGrow(), 0)),
+                Optional.of(checked("poll-shrink", given.pollShrink(), 0)));
     }
 
     private static long checked(String name, Optional<Long> given, long otherwise) {

@@ -93,6 +93,11 @@ final class LoopThread implements IoThreads.Owned {
         }
     }
 
+    /** Changes how long the loop polls before it sleeps. From any thread. */
+    void polling(long maxNanos, long grow, long shrink) {
+        loop.polling(maxNanos, grow, shrink);
+    }
+
     @Override
     public String id() {
         return id;

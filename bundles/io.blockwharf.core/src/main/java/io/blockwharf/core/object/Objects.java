@@ -6,6 +6,9 @@ import io.blockwharf.api.qmp.ObjectType;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.core.control.ControlLock;
 import io.blockwharf.core.control.Whiteboard;
+import io.blockwharf.core.qapi.Binder;
+import io.blockwharf.core.qapi.Branches;
+import io.blockwharf.core.qapi.Json;
 
 import org.osgi.service.component.ComponentServiceObjects;
 import org.osgi.service.component.annotations.Activate;
@@ -47,11 +50,20 @@ public final class Objects implements ObjectStore {
         private final Object object;
         private final String typeName;
         private final Whiteboard.Offer<ObjectType<?>> type;
+
+        /** Complete. Guarded by the control lock. */
+        private Record properties;
+
         private int uses;
         private boolean deleted;
 
-        Entry(Object object, String typeName, Whiteboard.Offer<ObjectType<?>> type) {
+        Entry(
+                Object object,
+                Record properties,
+                String typeName,
+                Whiteboard.Offer<ObjectType<?>> type) {
             this.object = object;
+            this.properties = properties;
             this.typeName = typeName;
             this.type = type;
         }
@@ -92,6 +104,7 @@ public final class Objects implements ObjectStore {
     private final Whiteboard<ObjectType<?>> types =
             new Whiteboard<>(ObjectType.class, TYPE, new AtomicLong());
     private final SequencedMap<String, Entry> table = new LinkedHashMap<>();
+    private final Binder binder = new Binder(Branches.NONE);
 
     /** An empty store. */
     @Activate
@@ -140,7 +153,7 @@ public final class Objects implements ObjectStore {
                     "attempt to add duplicate property '%s' to object (type 'container')",
                     options.id());
         }
-        Entry entry = new Entry(create(type, options), options.qomType(), offer);
+        Entry entry = create(type, options, offer);
         synchronized (table) {
             table.put(options.id(), entry);
         }
@@ -204,11 +217,63 @@ public final class Objects implements ObjectStore {
         }
     }
 
-    private static <O extends Record> Object create(ObjectType<O> type, ObjectOptions options) {
+    private static <O extends Record> Entry create(
+            ObjectType<O> type, ObjectOptions options, Whiteboard.Offer<ObjectType<?>> offer) {
         // The binder has made the properties of the record that the type's class names.
         @SuppressWarnings("unchecked")
         O properties = (O) options.properties();
-        return type.create(options.id(), properties);
+        Object object = type.create(options.id(), properties);
+        return new Entry(object, type.complete(properties), options.qomType(), offer);
+    }
+
+    // --- Properties: with the control lock held ------------------------------------------------
+
+    /** The names of the types that there are. */
+    List<String> typeNames() {
+        return types.names();
+    }
+
+    /** The properties that objects of a type take; empty if there is no such type. */
+    Optional<Class<? extends Record>> propertyType(String typeName) {
+        return types.recordType(typeName);
+    }
+
+    /** The properties of an object that is there, complete. */
+    Record properties(String id) {
+        synchronized (table) {
+            return table.get(id).properties;
+        }
+    }
+
+    /**
+     * Changes one property of an object that is there.
+     *
+     * @param value a JSON value
+     * @throws QmpException with nothing changed
+     */
+    void change(String id, String property, Object value) {
+        Entry entry;
+        synchronized (table) {
+            entry = table.get(id);
+        }
+        ObjectType<?> type =
+                entry.type
+                        .service()
+                        .orElseThrow(
+                                () -> QmpException.generic("object '%s' is being deleted", id));
+        change(type, entry, property, value);
+    }
+
+    private <O extends Record> void change(
+            ObjectType<O> type, Entry entry, String property, Object value) {
+        Map<String, Object> all = Json.object(entry.properties);
+        all.put(property, value);
+        // They are of the type's own record: its create has made the entry.
+        @SuppressWarnings("unchecked")
+        Class<O> record = (Class<O>) entry.properties.getClass();
+        O changed = binder.bind(record, all, false);
+        type.change(entry.object, changed);
+        entry.properties = type.complete(changed);
     }
 
     private static QmpException noSuchType(ObjectOptions options) {

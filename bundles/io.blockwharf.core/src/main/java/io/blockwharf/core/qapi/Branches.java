@@ -1,5 +1,6 @@
 package io.blockwharf.core.qapi;
 
+import java.util.Collections;
 import java.util.Optional;
 import java.util.SequencedMap;
 
@@ -8,6 +9,22 @@ import java.util.SequencedMap;
  * May be called from any thread.
  */
 public interface Branches {
+    /** For types that have no open unions in them. */
+    Branches NONE =
+            new Branches() {
+                @Override
+                public Optional<Class<? extends Record>> find(
+                        Class<? extends Record> union, String value) {
+                    return Optional.empty();
+                }
+
+                @Override
+                public SequencedMap<String, Class<? extends Record>> of(
+                        Class<? extends Record> union) {
+                    return Collections.emptySortedMap();
+                }
+            };
+
     /**
      * Looks a branch up.
      *

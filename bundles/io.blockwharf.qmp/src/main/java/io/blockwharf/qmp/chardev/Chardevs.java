@@ -1,6 +1,7 @@
 package io.blockwharf.qmp.chardev;
 
 import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.api.qmp.QomContainer;
 import io.blockwharf.linux.InheritedFd;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.SocketAddress;
@@ -25,21 +26,25 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SequencedMap;
+import java.util.TreeMap;
 
 /** The chardevs, by id. Thread-safe; making one may block while a name is resolved. */
-@Component(service = Chardevs.class)
-public final class Chardevs {
+@Component(service = {Chardevs.class, QomContainer.class})
+public final class Chardevs implements QomContainer {
     private static final long RINGBUF_BYTES = 65536;
 
     /** A daemon's heap is small. */
     private static final long MAX_RINGBUF_BYTES = 16 << 20;
 
     private static final class Entry {
+        private final String type;
         private final Chardev device;
         private final Optional<RingBuffer> buffer;
         private boolean attached;
 
-        Entry(Chardev device, Optional<RingBuffer> buffer) {
+        Entry(String type, Chardev device, Optional<RingBuffer> buffer) {
+            this.type = type;
             this.device = device;
             this.buffer = buffer;
         }
@@ -96,17 +101,20 @@ public final class Chardevs {
         return switch (backend) {
             case ChardevBackend.File file ->
                     new Entry(
+                            "file",
                             new SinglePeer("file", new SilentPeer(openFile(file))),
                             Optional.empty());
             case ChardevBackend.Null _ ->
                     new Entry(
+                            "null",
                             new SinglePeer("null", new SilentPeer(OutputStream.nullOutputStream())),
                             Optional.empty());
-            case ChardevBackend.Ringbuf ringbuf -> openBuffer(ringbuf.size());
-            case ChardevBackend.Memory memory -> openBuffer(memory.size());
+            case ChardevBackend.Ringbuf ringbuf -> openBuffer("ringbuf", ringbuf.size());
+            case ChardevBackend.Memory memory -> openBuffer("memory", memory.size());
             case ChardevBackend.Socket socket ->
-                    new Entry(openSocket(id, socket), Optional.empty());
-            case ChardevBackend.Stdio stdio -> new Entry(openStdio(stdio), Optional.empty());
+                    new Entry("socket", openSocket(id, socket), Optional.empty());
+            case ChardevBackend.Stdio stdio ->
+                    new Entry("stdio", openStdio(stdio), Optional.empty());
         };
     }
 
@@ -138,7 +146,7 @@ public final class Chardevs {
         };
     }
 
-    private static Entry openBuffer(Optional<Long> requested) {
+    private static Entry openBuffer(String kind, Optional<Long> requested) {
         long size = requested.orElse(RINGBUF_BYTES);
         if (Long.bitCount(size) != 1 || size < 0) {
             throw QmpException.generic("size of ringbuf chardev must be power of two");
@@ -148,8 +156,7 @@ public final class Chardevs {
                     "size of ringbuf chardev must be at most %d", MAX_RINGBUF_BYTES);
         }
         RingBuffer buffer = new RingBuffer((int) size);
-        // QEMU shows it so, too.
-        return new Entry(new SinglePeer("null", new SilentPeer(buffer)), Optional.of(buffer));
+        return new Entry(kind, new SinglePeer(kind, new SilentPeer(buffer)), Optional.of(buffer));
     }
 
     private Chardev openSocket(String id, ChardevBackend.Socket socket) throws LinuxException {
@@ -301,5 +308,27 @@ public final class Chardevs {
                                         entry.getValue().device.filename(),
                                         entry.getValue().attached))
                 .toList();
+    }
+
+    // --- The object model --------------------------------------------------------------------
+
+    @Override
+    public String name() {
+        return "chardevs";
+    }
+
+    @Override
+    public synchronized SequencedMap<String, String> children() {
+        SequencedMap<String, String> children = new LinkedHashMap<>();
+        entries.forEach((id, entry) -> children.put(id, "chardev-" + entry.type));
+        return children;
+    }
+
+    @Override
+    public Map<String, String> types() {
+        Map<String, String> types = new TreeMap<>();
+        types.put("chardev", "object");
+        QueryChardevBackends.names().forEach(kind -> types.put("chardev-" + kind, "chardev"));
+        return types;
     }
 }

@@ -50,7 +50,7 @@ public final class RingbufWrite implements QmpCommand<RingbufWrite.Arguments, No
         try {
             return Base64.getDecoder().decode(text);
         } catch (IllegalArgumentException e) {
-            throw new QmpException("Base64 data '" + text + "' is not valid", e);
+            throw new QmpException("Base64 data contains invalid characters", e);
         }
     }
 }
