@@ -15,6 +15,7 @@ public final class FileDriver implements BlockDriver<FileOptions> {
     @Override
     public BlockImage open(NodeSpec<FileOptions> spec) {
         return FileImage.open(
+                "file",
                 spec,
                 kind -> kind == HostFile.Kind.REGULAR,
                 "'file' driver requires '%s' to be a regular file");

@@ -21,6 +21,7 @@ import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.IoUring;
 import io.blockwharf.linux.LinuxException;
 
+import java.io.File;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.EnumSet;
@@ -89,14 +90,24 @@ final class FileImage implements BlockImage {
     /**
      * Opens an image.
      *
+     * @param driver its name
      * @param fits what the driver is for
      * @param complaint about anything else; the file name is put in
      */
     static FileImage open(
-            NodeSpec<FileOptions> spec, Predicate<HostFile.Kind> fits, String complaint) {
+            String driver,
+            NodeSpec<FileOptions> spec,
+            Predicate<HostFile.Kind> fits,
+            String complaint) {
         FileOptions options = spec.options();
+        if (options.filename().isEmpty()) {
+            throw QmpException.generic("The '%s' block driver requires a file name", driver);
+        }
         OpenFlags flags = spec.flags();
         Aio aio = aio(options, flags.direct());
+        if (!flags.readOnly() && new File(options.filename()).isDirectory()) {
+            throw QmpException.generic("Could not open '%s': Is a directory", options.filename());
+        }
         checkKind(options.filename(), fits, complaint);
         boolean readOnly = flags.readOnly();
         HostFile file;
@@ -224,6 +235,11 @@ final class FileImage implements BlockImage {
 
     HostFile file() {
         return file;
+    }
+
+    @Override
+    public Optional<Boolean> dirty() {
+        return Optional.of(false);
     }
 
     @Override

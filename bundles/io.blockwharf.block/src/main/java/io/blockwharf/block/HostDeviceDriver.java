@@ -15,6 +15,7 @@ public final class HostDeviceDriver implements BlockDriver<FileOptions> {
     @Override
     public BlockImage open(NodeSpec<FileOptions> spec) {
         return FileImage.open(
+                "host_device",
                 spec,
                 kind ->
                         kind == HostFile.Kind.BLOCK_DEVICE

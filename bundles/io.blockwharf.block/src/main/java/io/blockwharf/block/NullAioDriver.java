@@ -13,6 +13,6 @@ import org.osgi.service.component.annotations.Component;
 public final class NullAioDriver implements BlockDriver<NullOptions> {
     @Override
     public BlockImage open(NodeSpec<NullOptions> spec) {
-        return new NullImage("null-aio://", spec.options());
+        return new NullImage("null-aio", spec.options());
     }
 }

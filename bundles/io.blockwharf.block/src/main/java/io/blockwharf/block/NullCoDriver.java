@@ -13,6 +13,6 @@ import org.osgi.service.component.annotations.Component;
 public final class NullCoDriver implements BlockDriver<NullOptions> {
     @Override
     public BlockImage open(NodeSpec<NullOptions> spec) {
-        return new NullImage("null-co://", spec.options());
+        return new NullImage("null-co", spec.options());
     }
 }

@@ -6,6 +6,8 @@ import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.IoVector;
 
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
 
@@ -19,13 +21,26 @@ final class NullImage implements BlockImage {
     private final boolean fills;
     private final Extent all;
 
-    NullImage(String filename, NullOptions options) {
-        this.filename = filename;
+    NullImage(String driver, NullOptions options) {
+        filename = filename(driver, options);
         length = options.size().orElse(DEFAULT_SIZE);
         latency = options.latencyNs().orElse(0L);
         fills = options.readZeroes().orElse(true);
         long run = Math.max(length, 1);
         all = options.readZeroes().orElse(false) ? Extent.hole(0, run) : Extent.data(0, run);
+    }
+
+    /** A name like those of URIs says nothing about options. */
+    private static String filename(String driver, NullOptions options) {
+        if (options.equals(NullOptions.DEFAULTS)) {
+            return driver + "://";
+        }
+        Map<String, Optional<String>> members = new LinkedHashMap<>();
+        members.put("driver", Optional.of(JsonFilename.text(driver)));
+        members.put("size", options.size().map(String::valueOf));
+        members.put("latency-ns", options.latencyNs().map(String::valueOf));
+        members.put("read-zeroes", options.readZeroes().map(String::valueOf));
+        return JsonFilename.of(members);
     }
 
     private void delay() {

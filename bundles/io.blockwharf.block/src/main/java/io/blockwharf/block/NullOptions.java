@@ -15,6 +15,10 @@ import java.util.Optional;
  */
 public record NullOptions(
         Optional<Long> size, @Unsigned(64) Optional<Long> latencyNs, Optional<Boolean> readZeroes) {
+    /** Nothing is said. */
+    static final NullOptions DEFAULTS =
+            new NullOptions(Optional.empty(), Optional.empty(), Optional.empty());
+
     /** Checks the numbers. */
     public NullOptions {
         if (size.orElse(0L) < 0) {

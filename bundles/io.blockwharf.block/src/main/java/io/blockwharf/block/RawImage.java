@@ -158,8 +158,25 @@ final class RawImage implements BlockImage {
     }
 
     @Override
+    public Optional<Boolean> dirty() {
+        return child.dirty();
+    }
+
+    @Override
     public String filename() {
-        return child.filename();
+        if (isWhole() && JsonFilename.isPlain(child.filename())) {
+            return child.filename();
+        }
+        Map<String, Optional<String>> members = new LinkedHashMap<>();
+        members.put("driver", Optional.of("\"raw\""));
+        members.put("offset", Optional.of(start).filter(o -> o > 0).map(String::valueOf));
+        members.put(
+                "size",
+                size.isPresent()
+                        ? Optional.of(String.valueOf(size.getAsLong()))
+                        : Optional.empty());
+        members.put("file", Optional.of(JsonFilename.child(child)));
+        return JsonFilename.of(members);
     }
 
     @Override

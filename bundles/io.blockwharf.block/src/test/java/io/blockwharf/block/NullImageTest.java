@@ -44,7 +44,7 @@ class NullImageTest {
         }
         try (BlockImage image = open(Optional.empty(), Optional.empty())) {
             assertEquals(8192, image.length());
-            assertEquals("null-co://", image.filename());
+            assertEquals("json:{\"driver\": \"null-co\", \"size\": 8192}", image.filename());
         }
     }
 

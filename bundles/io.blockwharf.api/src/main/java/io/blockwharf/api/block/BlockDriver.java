@@ -31,4 +31,12 @@ public interface BlockDriver<O extends Record> {
     default ChildRole childRole(String child, O options) {
         return child.equals("backing") ? ChildRole.BACKING : ChildRole.FILTERED;
     }
+
+    /**
+     * Whether nodes show exactly the content of their child {@code file}, as a throttle does. QMP
+     * lists that child where it lists the backing node of others.
+     */
+    default boolean isFilter() {
+        return false;
+    }
 }

@@ -71,6 +71,19 @@ public interface BlockImage extends BlockIo, AutoCloseable {
         return Optional.empty();
     }
 
+    /**
+     * Whether the image's last writer has not closed it in order, as far as the format notes that;
+     * false where there is nothing to note. Empty if the driver tells nothing about its image.
+     */
+    default Optional<Boolean> dirty() {
+        return Optional.empty();
+    }
+
+    /** The unit in bytes in which the format allocates, if it does. */
+    default Optional<Long> clusterSize() {
+        return Optional.empty();
+    }
+
     /** Whatever else is worth showing in the shell, in plain values. */
     default Map<String, Object> details() {
         return Map.of();

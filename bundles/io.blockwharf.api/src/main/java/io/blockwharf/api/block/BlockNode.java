@@ -82,6 +82,11 @@ public interface BlockNode extends BlockIo, AutoCloseable {
         return Optional.empty();
     }
 
+    /** See {@link BlockImage#dirty}. */
+    default Optional<Boolean> dirty() {
+        return Optional.empty();
+    }
+
     /** Bytes that the node takes on the host, if that is known. */
     default Optional<Long> allocatedSize() {
         return Optional.empty();

@@ -26,6 +26,8 @@ final class HandleQueue implements BlockQueue {
     /** Bytes that it changes, 0 if it does not. */
     private final long[] lengths;
 
+    private final boolean[] discards;
+
     private final int[] free;
     private int freeCount;
 
@@ -41,6 +43,7 @@ final class HandleQueue implements BlockQueue {
         cookies = new long[depth];
         offsets = new long[depth];
         lengths = new long[depth];
+        discards = new boolean[depth];
         free = new int[depth];
         for (int i = 0; i < depth; i++) {
             free[i] = depth - 1 - i;
@@ -127,7 +130,9 @@ final class HandleQueue implements BlockQueue {
         if (!node.options.discard()) {
             aside.finish(cookie, Errno.OK);
         } else if (node.inside(offset, length)) {
-            queue.discard(slot(cookie, offset, length), offset, length);
+            int slot = slot(cookie, offset, length);
+            discards[slot] = true;
+            queue.discard(slot, offset, length);
         } else {
             aside.discard(cookie, offset, length);
         }
@@ -173,6 +178,7 @@ final class HandleQueue implements BlockQueue {
         cookies[slot] = cookie;
         offsets[slot] = offset;
         lengths[slot] = changed;
+        discards[slot] = false;
         return slot;
     }
 
@@ -192,12 +198,20 @@ final class HandleQueue implements BlockQueue {
 
     private void completed(long slot, Errno result) {
         int index = (int) slot;
-        if (lengths[index] > 0) {
-            node.changed(offsets[index], lengths[index]);
-            lengths[index] = 0;
-        }
+        tell(index);
         free[freeCount++] = index;
         target.completed(cookies[index], result);
+    }
+
+    /** Tells the node that a request is finished which may have changed something. */
+    private void tell(int slot) {
+        long length = lengths[slot];
+        lengths[slot] = 0;
+        if (length > 0 && discards[slot]) {
+            node.discarded(offsets[slot], length);
+        } else if (length > 0) {
+            node.changed(offsets[slot], length);
+        }
     }
 
     @Override
@@ -217,9 +231,7 @@ final class HandleQueue implements BlockQueue {
         aside.close();
         // Their results are dropped, but observers have to know
         for (int slot = 0; slot < lengths.length; slot++) {
-            if (lengths[slot] > 0) {
-                node.changed(offsets[slot], lengths[slot]);
-            }
+            tell(slot);
         }
     }
 }

@@ -17,7 +17,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.LongConsumer;
 
 /**
  * A vertex of the block graph: an open image, the options that core carries out for it, its
@@ -75,6 +77,12 @@ public final class Node {
 
     /** Null if there are none, which is what each write asks. */
     private volatile WriteObserver[] observers;
+
+    /** One past the last byte that was ever written. */
+    private final AtomicLong writtenEnd = new AtomicLong();
+
+    /** Null if there is none. Changed under this node's monitor. */
+    private volatile WriteThreshold threshold;
 
     private int directUsers;
     private WorkerPool workers;
@@ -186,8 +194,18 @@ public final class Node {
         return options.detectZeroes() != DetectZeroes.OFF;
     }
 
-    /** Tells the observers, if there are any. */
+    /** Bytes were written: notes how far, and tells the observers, if there are any. */
     void changed(long offset, long bytes) {
+        long end = offset + bytes;
+        long before = writtenEnd.getPlain();
+        while (end > before && !writtenEnd.compareAndSet(before, end)) {
+            before = writtenEnd.get();
+        }
+        discarded(offset, bytes);
+    }
+
+    /** Bytes were given up: tells the observers, if there are any. */
+    void discarded(long offset, long bytes) {
         WriteObserver[] all = observers;
         if (all != null) {
             for (WriteObserver observer : all) {
@@ -234,6 +252,49 @@ public final class Node {
                             .filter(each -> each != observer)
                             .toArray(WriteObserver[]::new);
             observers = rest.length == 0 ? null : rest;
+        }
+    }
+
+    /** One past the last byte that was ever written through us. */
+    long writtenEnd() {
+        return writtenEnd.get();
+    }
+
+    /** The end of writes behind which an event is sent, 0 for none. */
+    long writeThreshold() {
+        WriteThreshold now = threshold;
+        return now == null ? 0 : now.bytes();
+    }
+
+    /**
+     * Sets a threshold in the place of that of before.
+     *
+     * @param bytes the threshold, 0 for none
+     * @param exceeded told once by how much, when a write goes beyond; there is none any more then
+     * @throws QmpException if somebody uses the node's file behind our back
+     */
+    synchronized void writeThreshold(long bytes, LongConsumer exceeded) {
+        if (bytes != 0) {
+            WriteThreshold next = new WriteThreshold(this, bytes, exceeded);
+            observe(next);
+            replaceThreshold(next);
+        } else {
+            replaceThreshold(null);
+        }
+    }
+
+    private void replaceThreshold(WriteThreshold next) {
+        WriteThreshold before = threshold;
+        threshold = next;
+        if (before != null) {
+            unobserve(before);
+        }
+    }
+
+    /** A threshold was exceeded. */
+    synchronized void thresholdEnded(WriteThreshold ended) {
+        if (threshold == ended) {
+            replaceThreshold(null);
         }
     }
 

@@ -105,6 +105,11 @@ final class NodeHandle implements BlockNode {
     }
 
     @Override
+    public Optional<Boolean> dirty() {
+        return image.dirty();
+    }
+
+    @Override
     public Optional<Long> allocatedSize() {
         return image.allocatedSize();
     }
@@ -255,7 +260,7 @@ final class NodeHandle implements BlockNode {
                 node.slowPath().discard(offset, length);
             }
         } finally {
-            node.changed(offset, length);
+            node.discarded(offset, length);
         }
     }
 

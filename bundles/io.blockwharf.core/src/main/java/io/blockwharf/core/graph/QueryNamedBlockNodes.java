@@ -35,15 +35,15 @@ public final class QueryNamedBlockNodes
      * @param ro whether it is read-only
      * @param drv its driver
      * @param backingFile the file name of its backing node
-     * @param backingFileDepth how many nodes lie behind it
+     * @param backingFileDepth how many nodes are shown behind it: 0 if all are shown side by side
      * @param children the nodes right below it
      * @param active always: nodes are never inactivated
      * @param encrypted never
      * @param detectZeroes what happens to written zeroes
      * @param image the image
      * @param cache how the host caches
-     * @param writeThreshold 0: none
-     * @param dirtyBitmaps its dirty bitmaps, left out if there is none
+     * @param writeThreshold the end of writes behind which an event is sent; 0: none
+     * @param dirtyBitmaps its dirty bitmaps, newest first; left out if there is none
      */
     public record BlockDeviceInfo(
             String file,
@@ -107,16 +107,20 @@ public final class QueryNamedBlockNodes
      *
      * @param filename the file name
      * @param format the driver
+     * @param dirtyFlag whether it was not closed in order
+     * @param clusterSize bytes that the format allocates at once
      * @param actualSize bytes that the image takes on the host
      * @param virtualSize bytes that its users see
      * @param backingFilename the file name of the backing node
-     * @param backingImage the image of the backing node
+     * @param backingImage the image of the backing node, or of the filtered one
      */
     public record ImageInfo(
             String filename,
             String format,
+            Optional<Boolean> dirtyFlag,
             Optional<Long> actualSize,
             long virtualSize,
+            Optional<Long> clusterSize,
             Optional<String> backingFilename,
             Optional<ImageInfo> backingImage) {}
 
@@ -137,7 +141,7 @@ public final class QueryNamedBlockNodes
     private static BlockDeviceInfo describe(Node node, boolean flat) {
         Optional<Node> backing = backing(node);
         int depth = 0;
-        for (Optional<Node> n = backing; n.isPresent(); n = backing(n.get())) {
+        for (Optional<Node> n = below(node, flat); n.isPresent(); n = below(n.get(), flat)) {
             depth++;
         }
         return new BlockDeviceInfo(
@@ -162,12 +166,12 @@ public final class QueryNamedBlockNodes
                 0,
                 image(node, flat),
                 new BlockdevCacheInfo(true, node.options.direct(), node.options.noFlush()),
-                0,
+                node.writeThreshold(),
                 Optional.of(bitmaps(node)).filter(all -> !all.isEmpty()));
     }
 
     private static List<BlockDirtyInfo> bitmaps(Node node) {
-        return node.bitmaps.values().stream()
+        return List.copyOf(node.bitmaps.values()).reversed().stream()
                 .map(
                         bitmap ->
                                 new BlockDirtyInfo(
@@ -182,13 +186,26 @@ public final class QueryNamedBlockNodes
 
     private static ImageInfo image(Node node, boolean flat) {
         Optional<Node> backing = backing(node);
+        Optional<Node> below = below(node, flat);
         return new ImageInfo(
                 node.image.filename(),
                 node.driverName,
+                node.image.dirty(),
                 node.image.allocatedSize(),
                 node.length(),
+                node.image.clusterSize(),
                 backing.map(n -> n.image.filename()),
-                flat ? Optional.empty() : backing.map(n -> image(n, false)));
+                below.map(n -> image(n, false)));
+    }
+
+    /** What is shown behind a node, unless all nodes are to be shown side by side. */
+    private static Optional<Node> below(Node node, boolean flat) {
+        if (flat) {
+            return Optional.empty();
+        }
+        return node.driver.isFilter()
+                ? Optional.ofNullable(node.children.get("file")).map(child -> child.node)
+                : backing(node);
     }
 
     private static Optional<Node> backing(Node node) {

@@ -123,8 +123,10 @@ class BlockCommandsTest {
                 new ImageInfo(
                         "fake://",
                         "fake",
+                        Optional.empty(),
                         Optional.of(0L),
                         1024,
+                        Optional.empty(),
                         Optional.empty(),
                         Optional.empty()),
                 top.image());

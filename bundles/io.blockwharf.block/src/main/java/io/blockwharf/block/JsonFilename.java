@@ -1,0 +1,57 @@
+package io.blockwharf.block;
+
+import io.blockwharf.api.block.BlockNode;
+
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
+
+/**
+ * The file name of a node that a plain name does not describe: {@code json:} and its options, as
+ * QEMU's {@code bdrv_refresh_filename} makes it.
+ */
+public final class JsonFilename {
+    private static final String PREFIX = "json:";
+
+    private JsonFilename() {}
+
+    /** Whether a name says all without options. */
+    static boolean isPlain(String filename) {
+        return !filename.startsWith(PREFIX);
+    }
+
+    /** Of these members, which are JSON already; those that are empty are left out. */
+    public static String of(Map<String, Optional<String>> members) {
+        return PREFIX
+                + members.entrySet().stream()
+                        .filter(member -> member.getValue().isPresent())
+                        .map(member -> text(member.getKey()) + ": " + member.getValue().get())
+                        .collect(Collectors.joining(", ", "{", "}"));
+    }
+
+    /** A child, as a member of its parent. */
+    public static String child(BlockNode node) {
+        String filename = node.filename();
+        return isPlain(filename)
+                ? "{\"driver\": %s, \"filename\": %s}"
+                        .formatted(text(node.driver()), text(filename))
+                : filename.substring(PREFIX.length());
+    }
+
+    /** A JSON string. */
+    public static String text(String plain) {
+        StringBuilder quoted = new StringBuilder("\"");
+        plain.chars()
+                .forEach(
+                        c -> {
+                            if (c == '"' || c == '\\') {
+                                quoted.append('\\').append((char) c);
+                            } else if (c < ' ') {
+                                quoted.append("\\u%04x".formatted(c));
+                            } else {
+                                quoted.append((char) c);
+                            }
+                        });
+        return quoted.append('"').toString();
+    }
+}
