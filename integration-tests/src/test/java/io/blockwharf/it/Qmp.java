@@ -34,6 +34,11 @@ final class Qmp {
     JsonNode execute(String command, String arguments) throws IOException {
         ObjectNode request = JSON.createObjectNode().put("execute", command);
         request.set("arguments", JSON.readTree(arguments));
+        return call(request.toString());
+    }
+
+    /** Sends a request as it stands, and gives the whole answer. */
+    JsonNode call(String request) throws IOException {
         out.write(request + "\n");
         out.flush();
         for (JsonNode message = read(); ; message = read()) {
@@ -46,8 +51,18 @@ final class Qmp {
 
     /** The next event, as "NAME data". */
     String event() throws IOException {
-        JsonNode event = events.isEmpty() ? read() : events.remove();
+        JsonNode event = nextEvent();
         return event.get("event").textValue() + " " + event.get("data");
+    }
+
+    /** The next event. */
+    JsonNode nextEvent() throws IOException {
+        return events.isEmpty() ? read() : events.remove();
+    }
+
+    /** An event that came before the last answer, if there is one left; else null. */
+    JsonNode eventSoFar() {
+        return events.poll();
     }
 
     private JsonNode read() throws IOException {

@@ -1,308 +1,236 @@
 package io.blockwharf.it;
 
+import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.DynamicContainer;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.Order;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.TestMethodOrder;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.api.io.TempDir;
 
 import java.io.IOException;
-import java.util.HashMap;
-import java.util.HashSet;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
-import java.util.TreeSet;
+import java.util.stream.Stream;
 
 /**
- * Our daemon and QEMU's, side by side: what a client is told about its mistakes, and what it is
- * told about the commands that both have.
+ * Our daemon and QEMU's, side by side: the same requests get the same answers and events. Where
+ * they do not, a table in the README of this module says so, and why.
+ *
+ * <p>The cases are in {@code differential/*.cases}, one a line, in sessions: a command with its
+ * arguments; a request as it stands, if it begins with a brace; {@code event}, to wait for one;
+ * {@code $} and a script, of which exit status and output are compared. {@code @DIR@} is a folder
+ * of the daemon's own. A line that ends with {@code ~ID} is answered differently; the reply of ours
+ * is on the next line, after {@code <-}.
  */
-@Timeout(120)
+@Timeout(300)
+@TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class SameAnswersIT {
-    /**
-     * What QEMU 7.2, the oldest that we compare with, does not have: members of later versions, and
-     * those of our own. A path goes from a command by member, {@code #case} and {@code []}.
-     */
-    private static final Set<String> NEWER =
-            Set.of(
-                    "block-export-add/iothread",
-                    "block-export-add/#vhost-user-blk/serial",
-                    "block-export-add/#vhost-user-blk/addr/#inet/keep-alive-count",
-                    "block-export-add/#vhost-user-blk/addr/#inet/keep-alive-idle",
-                    "block-export-add/#vhost-user-blk/addr/#inet/keep-alive-interval",
-                    "chardev-add/backend/#socket/data/reconnect-ms",
-                    "block-export-add/#nbd/server",
-                    "object-add/qom-type=nbd-server",
-                    "block-export-del/mode=hide",
-                    "block-export-del/mode=soft",
-                    "nbd-server-start/handshake-max-seconds",
-                    "object-add/qom-type=authz-list-file",
-                    // Ours alone
-                    "block-export-add/#nbd/list-authz",
-                    "block-export-add/#nbd/read-authz",
-                    "block-export-add/#nbd/write-authz",
-                    "block-export-add/#vhost-user-blk/addr/#unix/mode",
-                    "block-export-add/#vhost-user-blk/addr/#unix/owner",
-                    "block-export-add/#vhost-user-blk/addr/#unix/group",
-                    "query-block-exports/[]/type",
-                    "query-named-block-nodes/[]/active",
-                    "query-named-block-nodes/[]/children");
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final Path CASES = Path.of("src/test/resources/differential");
 
-    private static Peer ours;
-    private static Peer theirs;
+    /** Members of later versions of QEMU, and our own. */
+    private static final Deviations MORE = Deviations.under("### Members that 7.2 does not have");
 
-    /** A daemon with a monitor on its standard input and output. */
-    private record Peer(Process process, Qmp qmp) {
-        static Peer start(String program) throws IOException {
-            Process process =
-                    new ProcessBuilder(program, "--chardev", "stdio,id=m", "--monitor", "m")
-                            .redirectError(ProcessBuilder.Redirect.INHERIT)
-                            .start();
-            return new Peer(process, new Qmp(process.inputReader(), process.outputWriter()));
-        }
+    private static final Deviations LESS = Deviations.under("### Members that we do not have");
 
-        int quit() throws IOException, InterruptedException {
-            qmp.execute("quit", "{}");
-            return process.waitFor();
-        }
+    private static final Deviations TYPES = Deviations.under("### Types that differ");
 
-        /** The schema's entries by name. */
-        Map<String, JsonNode> schema() throws IOException {
-            Map<String, JsonNode> entries = new TreeMap<>();
-            qmp.execute("query-qmp-schema", "{}")
-                    .get("return")
-                    .forEach(entry -> entries.put(entry.get("name").textValue(), entry));
-            return entries;
-        }
-    }
+    private static final Deviations OTHER = Deviations.under("### Answers that differ");
+
+    private static Pair pair;
+
+    @TempDir static Path directory;
 
     @BeforeAll
     static void start() throws IOException {
-        ours = Peer.start(Distribution.HOME.resolve("bin/blockwharf").toString());
-        theirs = Peer.start("qemu-storage-daemon");
+        pair = new Pair(directory, List.of());
     }
 
     @AfterAll
-    static void bothEndWithStatus0() throws IOException, InterruptedException {
-        assertEquals(List.of(0, 0), List.of(ours.quit(), theirs.quit()));
+    static void bothEnd() throws IOException {
+        pair.close();
     }
 
-    @ParameterizedTest(name = "{0} {1}")
-    @CsvSource(
-            delimiter = '|',
-            quoteCharacter = '`',
-            textBlock =
-                    """
-                    nope                 | {}
-                    query-version        | {"x":1}
-                    block-export-add     | {}
-                    block-export-add     | {"bogus":1}
-                    block-export-add     | {"type":1}
-                    block-export-add     | {"type":"foo"}
-                    block-export-add     | {"type":"nbd","id":"x"}
-                    block-export-add     | {"type":"nbd","id":"x","node-name":"n"}
-                    block-export-add     | {"type":"nbd","id":"#x","node-name":"n"}
-                    block-export-add     | {"type":"nbd","id":"x","node-name":"n","bogus":1}
-                    block-export-add     | {"type":"nbd","id":"x","node-name":"n","writable":1}
-                    block-export-add     | {"type":"nbd","id":"x","node-name":"n","bitmaps":1}
-                    block-export-add     | {"type":"nbd","id":"x","node-name":"n","bitmaps":[1]}
-                    block-export-add     | {"type":"nbd","id":"x","node-name":"n","bitmaps":[{"node":"a"}]}
-                    block-export-add     | {"type":"vhost-user-blk","id":"x","node-name":"n"}
-                    block-export-add     | {"type":"vhost-user-blk","id":"x","node-name":"n","addr":{}}
-                    block-export-add     | {"type":"vhost-user-blk","id":"x","node-name":"n","addr":{"type":"foo"}}
-                    block-export-add     | {"type":"vhost-user-blk","id":"x","node-name":"n","addr":{"type":"unix"}}
-                    block-export-add     | {"type":"vhost-user-blk","id":"x","node-name":"n","addr":{"type":"unix","path":"p"},"num-queues":70000}
-                    block-export-add     | {"type":"vhost-user-blk","id":"x","node-name":"n","addr":{"type":"unix","path":"p"},"num-queues":1.5}
-                    block-export-del     | {"id":"x"}
-                    block-export-del     | {"id":"x","mode":"loud"}
-                    block-export-del     | {"id":["x"]}
-                    nbd-server-start     | {"addr":{"type":"unix"}}
-                    nbd-server-start     | {"addr":{"type":"unix","data":{}}}
-                    nbd-server-start     | {"addr":{"type":"unix","data":{"path":"x","bogus":1}}}
-                    nbd-server-start     | {"addr":{"type":"unix","data":{"path":"x"},"bogus":1}}
-                    nbd-server-start     | {"addr":{"type":"inet","data":{"host":"h","port":"1","to":70000}}}
-                    nbd-server-start     | {"addr":{"type":"unix","data":{"path":"x"}},"max-connections":-1}
-                    nbd-server-start     | {"addr":{"type":"unix","data":{"path":"x"}},"max-connections":"1"}
-                    nbd-server-stop      | {}
-                    blockdev-add         | {"driver":"null-co"}
-                    blockdev-add         | {"driver":"raw","node-name":"r"}
-                    blockdev-add         | {"driver":"raw","node-name":"r","file":3}
-                    blockdev-add         | {"driver":"raw","node-name":"r","file":"nope"}
-                    blockdev-add         | {"driver":"raw","node-name":"r","file":{"driver":"null-co","size":"1M"}}
-                    blockdev-add         | {"driver":"raw","node-name":"r","file":{"driver":"foo"}}
-                    blockdev-add         | {"driver":"raw","node-name":"r","cache":{"direct":"on"}}
-                    blockdev-add         | {"driver":"raw","node-name":"r","detect-zeroes":"x"}
-                    blockdev-add         | {"driver":"raw","node-name":"r","discard":null}
-                    blockdev-del         | {"node-name":"nope"}
-                    object-add           | {"qom-type":"iothread"}
-                    object-add           | {"qom-type":"bogus","id":"x"}
-                    object-add           | {"qom-type":"iothread","id":"1x"}
-                    object-add           | {"qom-type":"iothread","id":"x","poll-max-ns":-1}
-                    object-add           | {"qom-type":"iothread","id":"x","poll-max-ns":9223372036854775808}
-                    object-add           | {"qom-type":"iothread","id":"x","thread-pool-max":0}
-                    object-add           | {"qom-type":"iothread","id":"x","aio-max-batch":true}
-                    object-add           | {"qom-type":"secret","id":"x"}
-                    object-add           | {"qom-type":"secret","id":"x","data":"a","file":"b"}
-                    object-add           | {"qom-type":"secret","id":"x","data":"a","format":"b"}
-                    object-add           | {"qom-type":"secret","id":"x","data":"!","format":"base64"}
-                    object-add           | {"qom-type":"secret","id":"x","data":"a","keyid":"nope"}
-                    object-add           | {"qom-type":"tls-creds-x509","id":"x"}
-                    object-add           | {"qom-type":"tls-creds-x509","id":"x","dir":"/nope"}
-                    object-add           | {"qom-type":"tls-creds-psk","id":"x"}
-                    object-add           | {"qom-type":"tls-creds-psk","id":"x","dir":"/nope"}
-                    object-add           | {"qom-type":"authz-simple","id":"x"}
-                    object-add           | {"qom-type":"authz-list","id":"x","rules":[{"match":"a"}]}
-                    object-del           | {"id":"nope"}
-                    object-del           | {}
-                    """)
-    void aMistakeIsToldInTheSameWords(String command, String arguments) throws IOException {
-        assertEquals(
-                theirs.qmp().execute(command, arguments), ours.qmp().execute(command, arguments));
-    }
+    // --- Sessions ----------------------------------------------------------------------------
 
-    @Test
-    void anIdIsTakenOnce() throws IOException {
-        for (String arguments :
-                List.of(
-                        "{\"qom-type\":\"iothread\",\"id\":\"t\"}",
-                        "{\"qom-type\":\"iothread\",\"id\":\"t\"}")) {
-            assertEquals(
-                    theirs.qmp().execute("object-add", arguments),
-                    ours.qmp().execute("object-add", arguments));
+    /** A line of a session, and what we answer if that differs. */
+    private record Case(String text, String deviation, String ours) {
+        String request() {
+            if (text.startsWith("{")) {
+                return text;
+            }
+            String[] words = text.split(" +", 2);
+            return "{\"execute\":\"%s\",\"arguments\":%s}"
+                    .formatted(words[0], words.length > 1 ? words[1] : "{}");
         }
     }
 
+    @Order(1)
+    @TestFactory
+    Stream<DynamicContainer> sessions() throws IOException {
+        List<Path> files;
+        try (var all = Files.list(CASES)) {
+            files = all.sorted().toList();
+        }
+        return files.stream()
+                .map(
+                        file ->
+                                DynamicContainer.dynamicContainer(
+                                        file.getFileName().toString(),
+                                        cases(file).stream()
+                                                .map(
+                                                        one ->
+                                                                DynamicTest.dynamicTest(
+                                                                        one.text(),
+                                                                        () -> compare(one)))));
+    }
+
+    private static List<Case> cases(Path file) {
+        List<Case> cases = new ArrayList<>();
+        List<String> lines;
+        try {
+            lines = Files.readAllLines(file);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        for (int i = 0; i < lines.size(); i++) {
+            String line = lines.get(i).strip();
+            if (line.isEmpty() || line.startsWith("#") || line.startsWith("<-")) {
+                continue;
+            }
+            int mark = line.lastIndexOf(" ~");
+            if (mark < 0) {
+                cases.add(new Case(line, "", ""));
+            } else {
+                cases.add(
+                        new Case(
+                                line.substring(0, mark).strip(),
+                                line.substring(mark + 2),
+                                lines.get(i + 1).substring(2).strip()));
+            }
+        }
+        return cases;
+    }
+
+    private static void compare(Case one) throws IOException, InterruptedException {
+        if (one.text().startsWith("$")) {
+            String script = one.text().substring(1).strip();
+            assertEquals(pair.theirs().run(script), pair.ours().run(script));
+        } else if (one.text().equals("event")) {
+            assertEquals(pair.theirs().event(), pair.ours().event());
+        } else {
+            ArrayNode their = pair.theirs().call(one.request());
+            ArrayNode our = pair.ours().call(one.request());
+            without(MORE, our, command(one));
+            without(LESS, their, command(one));
+            if (one.deviation().isEmpty()) {
+                assertEquals(their, our);
+            } else {
+                assertTrue(OTHER.has(one.deviation()), one.deviation() + " is not in the table");
+                assertEquals(JSON.readTree(one.ours()), our.get(our.size() - 1));
+                assertNotEquals(their, our, "no deviation any more");
+            }
+        }
+    }
+
+    private static String command(Case one) throws IOException {
+        return one.text().startsWith("{") ? "" : one.text().split(" ", 2)[0];
+    }
+
+    /** Takes the members away that only one of the two has. */
+    private static void without(Deviations those, ArrayNode messages, String command) {
+        for (String path : those.rows()) {
+            if (path.startsWith(command + "/")) {
+                List<String> names = List.of(path.substring(command.length() + 1).split("/"));
+                if (removed(messages.get(messages.size() - 1).path("return"), names)) {
+                    those.has(path);
+                }
+            }
+        }
+    }
+
+    private static boolean removed(JsonNode node, List<String> path) {
+        String name = path.getFirst();
+        List<String> rest = path.subList(1, path.size());
+        if (name.equals("[]")) {
+            boolean any = false;
+            for (JsonNode each : node) {
+                any |= removed(each, rest);
+            }
+            return any;
+        } else if (!rest.isEmpty()) {
+            return removed(node.path(name), rest);
+        }
+        return node instanceof ObjectNode object && object.remove(name) != null;
+    }
+
+    // --- What the schema says ----------------------------------------------------------------
+
+    @Order(2)
     @Test
     void whatTheSchemaTellsIsInQemusToo() throws IOException {
-        Comparison comparison = new Comparison(ours.schema(), theirs.schema());
+        SchemaComparison comparison =
+                new SchemaComparison(pair.ours().schema(), pair.theirs().schema());
 
         comparison.commandsAndEvents();
 
-        comparison.differences.removeAll(NEWER);
+        comparison.differences.removeIf(path -> MORE.has(path) || TYPES.has(path));
         assertEquals(Set.of(), comparison.differences);
     }
 
-    /** Looks for members, words and types of ours that QEMU does not have. */
-    private static final class Comparison {
-        private final Map<String, JsonNode> ours;
-        private final Map<String, JsonNode> theirs;
-        private final Set<String> seen = new HashSet<>();
-        final Set<String> differences = new TreeSet<>();
+    @Order(3)
+    @TestFactory
+    Stream<DynamicTest> wrongArgumentsAreRefusedInTheSameWords() throws IOException {
+        Map<String, JsonNode> theirs = pair.theirs().schema();
+        Map<String, JsonNode> ours = pair.ours().schema();
+        WrongArguments wrong = new WrongArguments(theirs, ours, OTHER);
+        return theirs.keySet().stream()
+                .filter(ours::containsKey)
+                .filter(name -> theirs.get(name).get("meta-type").asText().equals("command"))
+                // Takes nothing, and ends the daemon
+                .filter(name -> !name.equals("quit"))
+                .map(name -> DynamicTest.dynamicTest(name, () -> refused(name, wrong.of(name))));
+    }
 
-        Comparison(Map<String, JsonNode> ours, Map<String, JsonNode> theirs) {
-            this.ours = ours;
-            this.theirs = theirs;
-        }
+    private static void refused(String command, Set<JsonNode> all) {
+        assertAll(
+                all.stream()
+                        .map(
+                                arguments ->
+                                        () ->
+                                                compare(
+                                                        new Case(
+                                                                command + " " + arguments,
+                                                                "",
+                                                                ""))));
+    }
 
-        void commandsAndEvents() {
-            for (String name : ours.keySet()) {
-                JsonNode entry = ours.get(name);
-                if (!theirs.containsKey(name) || !entry.has("arg-type")) {
-                    continue;
-                }
-                JsonNode other = theirs.get(name);
-                types(text(entry, "arg-type"), text(other, "arg-type"), name);
-                if (entry.has("ret-type") && !name.equals("query-qmp-schema")) {
-                    types(text(entry, "ret-type"), text(other, "ret-type"), name);
-                }
-                if (!entry.path("features").equals(other.path("features"))) {
-                    differences.add(name + " features " + entry.path("features"));
-                }
-            }
-        }
-
-        private void types(String our, String their, String path) {
-            if (!seen.add(our + " " + their)) {
-                return;
-            }
-            JsonNode entry = ours.get(our);
-            JsonNode other = theirs.get(their);
-            if (!entry.get("meta-type").equals(other.get("meta-type"))) {
-                differences.add(path);
-                return;
-            }
-            switch (text(entry, "meta-type")) {
-                case "builtin" -> {
-                    if (!entry.equals(other)) {
-                        differences.add(path + " is " + our);
-                    }
-                }
-                case "array" ->
-                        types(
-                                text(entry, "element-type"),
-                                text(other, "element-type"),
-                                path + "/[]");
-                case "enum" -> {
-                    for (JsonNode word : entry.get("values")) {
-                        if (!has(other.get("values"), word)) {
-                            differences.add(path + "=" + word.textValue());
-                        }
-                    }
-                }
-                case "alternate" -> {
-                    if (entry.get("members").size() != other.get("members").size()) {
-                        differences.add(path);
-                    }
-                }
-                default -> objects(entry, other, path);
-            }
-        }
-
-        private void objects(JsonNode entry, JsonNode other, String path) {
-            Map<String, JsonNode> members = by("name", other.get("members"));
-            by("name", entry.get("members"))
-                    .forEach(
-                            (name, member) -> {
-                                JsonNode counterpart = members.get(name);
-                                String there = path + "/" + name;
-                                if (counterpart == null) {
-                                    differences.add(there);
-                                } else if (member.has("default") != counterpart.has("default")) {
-                                    differences.add(there + " optional: " + member.has("default"));
-                                } else {
-                                    types(text(member, "type"), text(counterpart, "type"), there);
-                                }
-                            });
-            if (!entry.path("tag").equals(other.path("tag"))) {
-                differences.add(path + " tag " + entry.path("tag"));
-            }
-            Map<String, JsonNode> variants = by("case", other.path("variants"));
-            by("case", entry.path("variants"))
-                    .forEach(
-                            (word, variant) -> {
-                                if (variants.containsKey(word)) {
-                                    types(
-                                            text(variant, "type"),
-                                            text(variants.get(word), "type"),
-                                            path + "/#" + word);
-                                }
-                            });
-        }
-
-        private static Map<String, JsonNode> by(String key, JsonNode list) {
-            Map<String, JsonNode> map = new HashMap<>();
-            list.forEach(one -> map.put(text(one, key), one));
-            return map;
-        }
-
-        private static boolean has(JsonNode list, JsonNode wanted) {
-            for (JsonNode one : list) {
-                if (one.equals(wanted)) {
-                    return true;
-                }
-            }
-            return false;
-        }
-
-        private static String text(JsonNode node, String member) {
-            return node.get(member).textValue();
-        }
+    @Order(4)
+    @Test
+    void everyDeviationWasMet() {
+        assertEquals(Set.of(), OTHER.notMet());
+        assertEquals(Set.of(), MORE.notMet());
+        assertEquals(Set.of(), LESS.notMet());
+        assertEquals(Set.of(), TYPES.notMet());
     }
 }
