@@ -2,6 +2,8 @@ package io.blockwharf.api.block;
 
 import org.osgi.annotation.versioning.ConsumerType;
 
+import java.util.Optional;
+
 /**
  * Opens nodes of one type: an image format, a protocol or a filter. A service whose type is given
  * by {@link BlockDriverName}.
@@ -33,10 +35,10 @@ public interface BlockDriver<O extends Record> {
     }
 
     /**
-     * Whether nodes show exactly the content of their child {@code file}, as a throttle does. QMP
-     * lists that child where it lists the backing node of others.
+     * The child whose content nodes show exactly, if this is a filter: a throttle, for example. QMP
+     * lists it where it lists the backing node of others.
      */
-    default boolean isFilter() {
-        return false;
+    default Optional<String> filteredChild() {
+        return Optional.empty();
     }
 }

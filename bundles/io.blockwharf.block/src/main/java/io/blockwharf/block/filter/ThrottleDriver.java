@@ -12,6 +12,8 @@ import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Reference;
 
+import java.util.Optional;
+
 /** Driver {@code throttle}: another node, no faster than a group of them may be. */
 @Component
 @BlockDriverName("throttle")
@@ -42,7 +44,7 @@ public final class ThrottleDriver implements BlockDriver<ThrottleDriver.Options>
     }
 
     @Override
-    public boolean isFilter() {
-        return true;
+    public Optional<String> filteredChild() {
+        return Optional.of("file");
     }
 }

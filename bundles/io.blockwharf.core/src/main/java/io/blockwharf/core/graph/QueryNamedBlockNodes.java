@@ -203,9 +203,10 @@ public final class QueryNamedBlockNodes
         if (flat) {
             return Optional.empty();
         }
-        return node.driver.isFilter()
-                ? Optional.ofNullable(node.children.get("file")).map(child -> child.node)
-                : backing(node);
+        return node.driver
+                .filteredChild()
+                .map(name -> node.children.get(name).node)
+                .or(() -> backing(node));
     }
 
     private static Optional<Node> backing(Node node) {
