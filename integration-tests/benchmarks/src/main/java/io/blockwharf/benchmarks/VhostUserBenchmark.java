@@ -180,6 +180,7 @@ public final class VhostUserBenchmark {
             throws IOException, InterruptedException {
         var results = new LinkedHashMap<Load, Map<String, List<Sample>>>();
         cached.warm();
+        warmUp();
         for (Placement placement : Placement.values()) {
             for (int queues : new int[] {1, QUEUES}) {
                 for (boolean write : new boolean[] {false, true}) {
@@ -209,13 +210,28 @@ public final class VhostUserBenchmark {
         return results;
     }
 
+    /** Until what is hot is compiled. */
+    private void warmUp() throws IOException {
+        for (int queues : new int[] {1, QUEUES}) {
+            for (boolean write : new boolean[] {false, true}) {
+                for (Server server : servers) {
+                    var load = new Load(Placement.TOGETHER, queues, write, 1);
+                    try (VirtioLoad driver = connect(server, load)) {
+                        driver.run(write, 1, options.duration().multipliedBy(5));
+                        driver.run(write, 16, options.duration().multipliedBy(5));
+                    }
+                }
+            }
+        }
+    }
+
     private Map<String, List<Sample>> measure(Load load, Map<String, VirtioLoad> drivers)
             throws IOException {
         var samples = new LinkedHashMap<String, List<Sample>>();
         var titles = List.copyOf(drivers.keySet());
-        for (String title : titles) { // until what is hot is compiled
+        for (String title : titles) {
             samples.put(title, new ArrayList<>());
-            drivers.get(title).run(load.write, load.depth, options.duration().multipliedBy(2));
+            drivers.get(title).run(load.write, load.depth, options.duration());
         }
         for (int round = 0; round < options.rounds(); round++) {
             for (int i = 0; i < titles.size(); i++) {
@@ -237,7 +253,7 @@ public final class VhostUserBenchmark {
         return samples;
     }
 
-    /** Bytes that Blockwharf allocates for a request. */
+    /** Bytes that all threads of Blockwharf allocate, by request. */
     private Map<Load, Double> allocations() throws IOException {
         var results = new LinkedHashMap<Load, Double>();
         Server blockwharf = servers.getFirst();
@@ -284,7 +300,11 @@ public final class VhostUserBenchmark {
         for (Placement placement : Placement.values()) {
             appendTable(text, placement, results);
         }
-        text.append("\n## Allocation\n\n| Load | Bytes per request |\n|---|--:|\n");
+        text.append(
+                "\n"
+                    + "## Allocation, all threads of the daemon\n\n"
+                    + "| Load | Bytes per request |\n"
+                    + "|---|--:|\n");
         allocations.forEach(
                 (load, bytes) ->
                         text.append(
