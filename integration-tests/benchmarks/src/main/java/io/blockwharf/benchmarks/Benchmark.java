@@ -237,6 +237,9 @@ public final class Benchmark implements AutoCloseable {
                             server.start(
                                     directory, service(Row.Data.HOT), options.cpu(), Map.of());
                     var probe = AllocationProbe.attach(instance.process().pid())) {
+                // So many requests that everything is compiled: only then are objects that never
+                // leave a method not made
+                instance.client(false).run(loads.get(1), WARM_UP);
                 for (Load load : loads) {
                     var client = instance.client(load.client() == Load.Client.PIPELINED_STRUCTURED);
                     client.run(load, WARM_UP);
