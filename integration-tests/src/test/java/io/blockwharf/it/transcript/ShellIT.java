@@ -86,7 +86,7 @@ class ShellIT {
         assertEquals(
                 """
                 NAME  DRIVER   READ-ONLY  SIZE     FILE
-                n     null-co  no         1048576  null-co://
+                n     null-co  no         1048576  json:{"driver": "null-co", "size": 1048576}
                 ID  TYPE  NODE-NAME  SHUTTING-DOWN
                 e   nbd   n          no
                 error: Block export id 'e' is already in use
