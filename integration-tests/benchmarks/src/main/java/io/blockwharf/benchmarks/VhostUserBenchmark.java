@@ -302,9 +302,9 @@ public final class VhostUserBenchmark {
         }
         text.append(
                 "\n"
-                    + "## Allocation, all threads of the daemon\n\n"
-                    + "| Load | Bytes per request |\n"
-                    + "|---|--:|\n");
+                        + "## Allocation, all threads of the daemon\n\n"
+                        + "| Load | Bytes per request |\n"
+                        + "|---|--:|\n");
         allocations.forEach(
                 (load, bytes) ->
                         text.append(
