@@ -2,6 +2,8 @@ package io.blockwharf.api.block;
 
 import org.osgi.annotation.versioning.ConsumerType;
 
+import java.nio.ByteBuffer;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -10,8 +12,9 @@ import java.util.Optional;
  *
  * <p>The type parameter is the QAPI type of the driver's own options (the branch of {@code
  * BlockdevOptions}); core reads it from the class and checks and reads the arguments with it. A
- * component of type {@link BlockdevRef} (or {@code Optional} of it) in the record is a child of the
- * node: core opens or finds it first and hands it over in {@link NodeSpec#child}.
+ * component of type {@link BlockdevRef} or {@link BlockdevRefOrNull} (or {@code Optional} of one of
+ * them) in the record is a child of the node: core opens or finds it first and hands it over in
+ * {@link NodeSpec#child}.
  *
  * @param <O> the driver's options
  */
@@ -40,5 +43,27 @@ public interface BlockDriver<O extends Record> {
      */
     default Optional<String> filteredChild() {
         return Optional.empty();
+    }
+
+    /**
+     * The children that the image itself names, by the names of children. Core asks when the
+     * children of the options are open and opens those that the options do not mention before it
+     * calls {@link #open} with all of them.
+     *
+     * @param spec with the children of the options only
+     * @throws io.blockwharf.api.qmp.QmpException if the image cannot be understood
+     */
+    default Map<String, ImageName> namedChildren(NodeSpec<O> spec) {
+        return Map.of();
+    }
+
+    /**
+     * Whether an image begins like those of this driver. Asked only where nobody has said what an
+     * image is.
+     *
+     * @param head its first bytes, up to 512
+     */
+    default boolean recognises(ByteBuffer head) {
+        return false;
     }
 }

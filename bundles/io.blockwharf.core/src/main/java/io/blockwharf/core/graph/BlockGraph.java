@@ -7,10 +7,15 @@ import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.BlockdevOptions;
 import io.blockwharf.api.block.BlockdevRef;
 import io.blockwharf.api.block.ChildRole;
+import io.blockwharf.api.block.ImageName;
+import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.NodeSpec;
 import io.blockwharf.api.block.Permission;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.core.control.ControlLock;
+import io.blockwharf.core.qapi.Binder;
+import io.blockwharf.core.qapi.Branches;
+import io.blockwharf.core.qapi.TypeArguments;
 
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
@@ -21,6 +26,9 @@ import org.osgi.service.component.annotations.ReferencePolicy;
 import org.osgi.service.log.Logger;
 import org.osgi.service.log.LoggerFactory;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -28,6 +36,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.locks.ReentrantLock;
@@ -46,6 +55,30 @@ public final class BlockGraph {
     /** QEMU's {@code node_name[32]}. */
     private static final int LONGEST_NAME = 31;
 
+    /** Backing files behind one another; each takes a little of the stack. */
+    private static final int MOST_NESTED = 200;
+
+    private static final int PROBED_BYTES = 512;
+
+    private final class InstalledDrivers implements Branches {
+        @Override
+        public Optional<Class<? extends Record>> find(
+                Class<? extends Record> union, String driver) {
+            return Optional.ofNullable(drivers.get(driver)).map(List::getFirst).map(this::options);
+        }
+
+        @Override
+        public SequencedMap<String, Class<? extends Record>> of(Class<? extends Record> union) {
+            SequencedMap<String, Class<? extends Record>> all = new LinkedHashMap<>();
+            drivers.forEach((name, offers) -> all.put(name, options(offers.getFirst())));
+            return all;
+        }
+
+        private Class<? extends Record> options(BlockDriver<?> driver) {
+            return TypeArguments.record(driver.getClass(), BlockDriver.class);
+        }
+    }
+
     private final ControlLock lock;
     private final Logger logger;
     private final ReentrantLock resizing = new ReentrantLock();
@@ -55,6 +88,12 @@ public final class BlockGraph {
 
     /** By name; the first one of a name is used. */
     private final Map<String, List<BlockDriver<?>>> drivers = new HashMap<>();
+
+    /** The named children that are being opened, outermost first. */
+    private final Set<String> opening = new LinkedHashSet<>();
+
+    /** Reads the options in names of images; a driver's own are those of its record. */
+    private final Binder binder = new Binder(new InstalledDrivers());
 
     private int unnamed;
 
@@ -205,13 +244,8 @@ public final class BlockGraph {
             openChildren(driver, options.options(), generic, user, children);
             generic.check();
             String name = options.nodeName().map(this::checkedName).orElseGet(this::madeUpName);
-            BlockImage image =
-                    driver.open(
-                            new NodeSpec<>(
-                                    name,
-                                    options.options(),
-                                    generic.flags(),
-                                    Map.<String, BlockNode>copyOf(children)));
+            openNamed(driver, name, options.options(), generic, user, children);
+            BlockImage image = driver.open(spec(name, options.options(), generic, children));
             Node node;
             try {
                 node =
@@ -224,6 +258,7 @@ public final class BlockGraph {
                                 children,
                                 resizing,
                                 logger);
+
             } catch (RuntimeException | Error e) {
                 image.close();
                 throw e;
@@ -239,6 +274,12 @@ public final class BlockGraph {
         }
     }
 
+    private static NodeSpec<Record> spec(
+            String name, Record options, NodeOptions generic, Map<String, NodeHandle> children) {
+        return new NodeSpec<>(
+                name, options, generic.flags(), Map.<String, BlockNode>copyOf(children));
+    }
+
     private void openChildren(
             BlockDriver<Record> driver,
             Record options,
@@ -247,25 +288,117 @@ public final class BlockGraph {
             Map<String, NodeHandle> children) {
         BlockdevRefs.of(options)
                 .forEach(
-                        (name, ref) -> {
-                            ChildRole role = driver.childRole(name, options);
-                            Node child =
-                                    switch (ref) {
-                                        case BlockdevRef.Reference(String nodeName) ->
-                                                existing(nodeName);
-                                        case BlockdevRef.Definition(BlockdevOptions made) ->
-                                                open(made, generic.inherited(role));
-                                    };
-                            NodeHandle handle = new NodeHandle(this, child, name, user, null, role);
-                            Perms perms = Perms.NONE.onChild(role, !generic.readOnly());
-                            try {
-                                attach(handle, perms);
-                            } catch (RuntimeException e) {
-                                closeIfUnused(child);
-                                throw e;
+                        (name, child) ->
+                                child.ifPresent(
+                                        ref -> {
+                                            ChildRole role = driver.childRole(name, options);
+                                            children.put(
+                                                    name,
+                                                    openChild(name, ref, role, generic, user));
+                                        }));
+    }
+
+    /** Opens the children that the image itself names, unless the options have mentioned them. */
+    private void openNamed(
+            BlockDriver<Record> driver,
+            String node,
+            Record options,
+            NodeOptions generic,
+            String user,
+            Map<String, NodeHandle> children) {
+        Set<String> mentioned = BlockdevRefs.of(options).keySet();
+        driver.namedChildren(spec(node, options, generic, children))
+                .forEach(
+                        (name, named) -> {
+                            if (!mentioned.contains(name)) {
+                                ChildRole role = driver.childRole(name, options);
+                                String parent = filename(children);
+                                children.put(
+                                        name, openNamed(name, named, parent, role, generic, user));
                             }
-                            children.put(name, handle);
                         });
+    }
+
+    private NodeHandle openNamed(
+            String child,
+            ImageName name,
+            String parent,
+            ChildRole role,
+            NodeOptions generic,
+            String user) {
+        try {
+            String place = ImageNames.resolve(name.filename(), parent);
+            if (opening.size() >= MOST_NESTED || !opening.add(place)) {
+                throw QmpException.generic("Backing file '%s' creates an infinite loop.", place);
+            }
+            try {
+                BlockdevOptions options =
+                        binder.bind(
+                                BlockdevOptions.class,
+                                ImageNames.options(
+                                        place,
+                                        name.format(),
+                                        head -> recognise(head, generic.inherited(role))),
+                                true);
+                return openChild(child, new BlockdevRef.Definition(options), role, generic, user);
+            } finally {
+                opening.remove(place);
+            }
+        } catch (QmpException e) {
+            if (role != ChildRole.BACKING
+                    || e.getMessage().endsWith(" creates an infinite loop.")) {
+                throw e;
+            }
+            throw new QmpException("Could not open backing file: " + e.getMessage(), e);
+        }
+    }
+
+    /** The format of an image that nobody has told: a driver that knows its beginning, or raw. */
+    private String recognise(Map<String, Object> protocol, NodeOptions generic) {
+        Node node = open(binder.bind(BlockdevOptions.class, protocol, true), generic.readingOnly());
+        try {
+            ByteBuffer head = ByteBuffer.allocateDirect(PROBED_BYTES);
+            int bytes = (int) Math.min(node.image.length(), PROBED_BYTES);
+            if (bytes > 0) {
+                MemorySegment memory = MemorySegment.ofBuffer(head);
+                node.image.read(0, new IoVector(Arena.ofAuto(), 1).set(memory, 0, bytes));
+            }
+            head.limit(bytes);
+            return drivers.entrySet().stream()
+                    .filter(each -> each.getValue().getFirst().recognises(head.duplicate()))
+                    .map(Map.Entry::getKey)
+                    .findFirst()
+                    .orElse("raw");
+        } catch (BlockIoException e) {
+            throw new QmpException(
+                    "Could not read image for determining its format: " + e.getMessage(), e);
+        } finally {
+            closeIfUnused(node);
+        }
+    }
+
+    /** The file that an image lies in: what it names is relative to it. */
+    private static String filename(Map<String, NodeHandle> children) {
+        NodeHandle file = children.get("file");
+        return file == null ? "" : file.filename();
+    }
+
+    private NodeHandle openChild(
+            String name, BlockdevRef ref, ChildRole role, NodeOptions generic, String user) {
+        Node child =
+                switch (ref) {
+                    case BlockdevRef.Reference(String nodeName) -> existing(nodeName);
+                    case BlockdevRef.Definition(BlockdevOptions made) ->
+                            open(made, generic.inherited(role));
+                };
+        NodeHandle handle = new NodeHandle(this, child, name, user, null, role);
+        try {
+            attach(handle, Perms.NONE.onChild(role, !generic.readOnly()));
+        } catch (RuntimeException e) {
+            closeIfUnused(child);
+            throw e;
+        }
+        return handle;
     }
 
     private Node existing(String name) {

@@ -1,6 +1,8 @@
 package io.blockwharf.core.graph;
 
+import io.blockwharf.api.block.BlockdevOptions;
 import io.blockwharf.api.block.BlockdevRef;
+import io.blockwharf.api.block.BlockdevRefOrNull;
 
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.RecordComponent;
@@ -9,23 +11,44 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 
-/** Finds the children in a driver's options: the components that are {@link BlockdevRef}s. */
+/**
+ * Finds the children in a driver's options: the components that are {@link BlockdevRef}s or {@link
+ * BlockdevRefOrNull}s.
+ */
 final class BlockdevRefs {
     private BlockdevRefs() {}
 
-    /** By name as on the wire, in order; optional ones only if they are there. */
-    static Map<String, BlockdevRef> of(Record options) {
-        Map<String, BlockdevRef> found = new LinkedHashMap<>();
+    /**
+     * By name as on the wire, in order. Optional ones only if they are there; empty where the
+     * options say that there is to be none.
+     */
+    static Map<String, Optional<BlockdevRef>> of(Record options) {
+        Map<String, Optional<BlockdevRef>> found = new LinkedHashMap<>();
         for (RecordComponent component : options.getClass().getRecordComponents()) {
             Object value = value(options, component);
             if (value instanceof Optional<?> optional) {
                 value = optional.orElse(null);
             }
-            if (value instanceof BlockdevRef ref) {
-                found.put(wireName(component.getName()), ref);
+            String name = wireName(component.getName());
+            switch (value) {
+                case BlockdevRef ref -> found.put(name, Optional.of(ref));
+                case BlockdevRefOrNull ref -> found.put(name, orNone(ref));
+                case null, default -> {}
             }
         }
         return found;
+    }
+
+    private static Optional<BlockdevRef> orNone(BlockdevRefOrNull ref) {
+        return switch (ref) {
+            case BlockdevRefOrNull.Definition(BlockdevOptions options) ->
+                    Optional.of(new BlockdevRef.Definition(options));
+            case BlockdevRefOrNull.Reference(String nodeName) ->
+                    Optional.of(nodeName)
+                            .filter(name -> !name.isEmpty())
+                            .map(BlockdevRef.Reference::new);
+            case BlockdevRefOrNull.None _ -> Optional.empty();
+        };
     }
 
     private static Object value(Record options, RecordComponent component) {

@@ -53,6 +53,11 @@ record NodeOptions(
                 DetectZeroes.OFF);
     }
 
+    /** The same for somebody who only looks, and disturbs nobody. */
+    NodeOptions readingOnly() {
+        return new NodeOptions(true, false, direct, noFlush, false, true, DetectZeroes.OFF);
+    }
+
     /** Refuses what does not go together. */
     void check() {
         if (forceShare && !readOnly) {
