@@ -84,6 +84,11 @@ public interface BlockImage extends BlockIo, AutoCloseable {
         return Optional.empty();
     }
 
+    /** The dirty bitmaps in the image, if it can keep any. */
+    default Optional<BitmapStore> bitmapStore() {
+        return Optional.empty();
+    }
+
     /** Whatever else is worth showing in the shell, in plain values. */
     default Map<String, Object> details() {
         return Map.of();

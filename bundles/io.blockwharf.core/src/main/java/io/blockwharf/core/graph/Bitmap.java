@@ -1,5 +1,6 @@
 package io.blockwharf.core.graph;
 
+import io.blockwharf.api.block.BitmapStore;
 import io.blockwharf.api.block.DirtyBitmap;
 import io.blockwharf.api.block.DirtyBitmaps;
 import io.blockwharf.api.qmp.QmpException;
@@ -29,6 +30,11 @@ final class Bitmap implements WriteObserver, DirtyBitmaps.Found {
 
     private volatile boolean enabled;
     private volatile boolean busy;
+
+    /** Kept in the image beyond the end of the node. Guarded by the control lock, as all below. */
+    private boolean persistent;
+
+    private boolean inconsistent;
 
     /** A bitmap without a dirty bit that records nothing yet. */
     Bitmap(Node node, String name, long granularity) {
@@ -66,6 +72,23 @@ final class Bitmap implements WriteObserver, DirtyBitmaps.Found {
         return 1L << shift;
     }
 
+    boolean persistent() {
+        return persistent;
+    }
+
+    void persist() {
+        persistent = true;
+    }
+
+    boolean inconsistent() {
+        return inconsistent;
+    }
+
+    /** Its bits mean nothing: it can only be removed. */
+    void distrust() {
+        inconsistent = true;
+    }
+
     boolean busy() {
         return busy;
     }
@@ -76,6 +99,23 @@ final class Bitmap implements WriteObserver, DirtyBitmaps.Found {
             throw QmpException.generic(
                     "Bitmap '%s' is currently in use by another operation and cannot be used",
                     name);
+        }
+    }
+
+    /** Refuses what would look into a bitmap that means nothing, too. */
+    void checkUsable() {
+        checkFree();
+        if (inconsistent) {
+            throw QmpException.generic("Bitmap '%s' is inconsistent and cannot be used", name)
+                    .withHint("Try block-dirty-bitmap-remove to delete this bitmap from disk");
+        }
+    }
+
+    /** Refuses what would change a bitmap whose image cannot be written, too. */
+    void checkChangeable() {
+        checkUsable();
+        if (persistent && node.readOnly) {
+            throw QmpException.generic("Bitmap '%s' is readonly and cannot be modified", name);
         }
     }
 
@@ -200,9 +240,14 @@ final class Bitmap implements WriteObserver, DirtyBitmaps.Found {
 
     @Override
     public DirtyBitmap use() {
-        checkFree();
+        checkUsable();
         busy = true;
         return new Use();
+    }
+
+    /** What is stored in the image. */
+    BitmapStore.Kept kept() {
+        return new BitmapStore.Kept(new Use(), enabled);
     }
 
     private final class Use implements DirtyBitmap {

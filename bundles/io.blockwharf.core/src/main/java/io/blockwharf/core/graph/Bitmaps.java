@@ -16,7 +16,8 @@ import java.util.Optional;
 
 /**
  * What the {@code block-dirty-bitmap-*} commands do, and exports ask; texts and order of the checks
- * as in QEMU's block/monitor/bitmap-qmp-cmds.c. Bitmaps live in memory and end with their node.
+ * as in QEMU's block/monitor/bitmap-qmp-cmds.c. Persistent bitmaps are loaded and stored by their
+ * {@link Node}; the others end with it.
  */
 @Component(service = {Bitmaps.class, DirtyBitmaps.class})
 public final class Bitmaps implements DirtyBitmaps {
@@ -67,18 +68,26 @@ public final class Bitmaps implements DirtyBitmaps {
         if (bytes < SMALLEST_GRANULARITY || Long.bitCount(bytes) != 1) {
             throw QmpException.generic("Granularity must be power of 2 and at least 512");
         }
-        if (persistent) {
-            throw QmpException.generic(
-                    "Can't store persistent bitmaps to %s: Operation not supported", nodeName);
-        }
         if (node.bitmaps.containsKey(name)) {
             throw QmpException.generic("Bitmap already exists: %s", name);
         }
         if (name.getBytes(StandardCharsets.UTF_8).length > LONGEST_NAME) {
             throw QmpException.generic("Bitmap name too long: %s", name);
         }
-        Bitmap bitmap = new Bitmap(node, name, Math.min(bytes, LARGEST_GRANULARITY));
+        long granularityBytes = Math.min(bytes, LARGEST_GRANULARITY);
+        Bitmap bitmap = new Bitmap(node, name, granularityBytes);
         bitmap.enable(!disabled);
+        if (persistent) {
+            node.bitmapStore()
+                    .orElseThrow(
+                            () ->
+                                    QmpException.generic(
+                                            "Can't store persistent bitmaps to %s: Operation not"
+                                                    + " supported",
+                                            nodeName))
+                    .check(name, granularityBytes);
+            bitmap.persist();
+        }
         node.observe(bitmap);
         node.bitmaps.put(name, bitmap);
     }
@@ -92,13 +101,13 @@ public final class Bitmaps implements DirtyBitmaps {
 
     void clear(String node, String name) {
         Bitmap bitmap = existing(node, name);
-        bitmap.checkFree();
+        bitmap.checkChangeable();
         bitmap.clear();
     }
 
     void enable(String node, String name, boolean on) {
         Bitmap bitmap = existing(node, name);
-        bitmap.checkFree();
+        bitmap.checkChangeable();
         bitmap.enable(on);
     }
 
@@ -111,8 +120,8 @@ public final class Bitmaps implements DirtyBitmaps {
                         case Source.Local(String name) -> existing(nodeName, name);
                         case Source.External(String node, String name) -> existing(node, name);
                     };
-            destination.checkFree();
-            other.checkFree();
+            destination.checkChangeable();
+            other.checkUsable();
             if (other.node().length() != destination.node().length()) {
                 throw QmpException.generic(
                         "Bitmaps are of different sizes (destination size is %d, source size is %d)"

@@ -22,7 +22,7 @@ public final class BlockDirtyBitmapAdd
      * @param node the node's name
      * @param name the bitmap's, new among those of the node
      * @param granularity bytes that one bit stands for (default 65536)
-     * @param persistent refused: bitmaps live in memory
+     * @param persistent whether the image keeps it (default false)
      * @param disabled whether it does not record writes yet (default false)
      */
     public record Arguments(

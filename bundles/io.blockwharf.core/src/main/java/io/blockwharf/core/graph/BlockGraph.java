@@ -258,7 +258,7 @@ public final class BlockGraph {
                                 children,
                                 resizing,
                                 logger);
-
+                node.loadBitmaps();
             } catch (RuntimeException | Error e) {
                 image.close();
                 throw e;

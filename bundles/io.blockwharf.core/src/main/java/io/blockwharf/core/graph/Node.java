@@ -1,5 +1,6 @@
 package io.blockwharf.core.graph;
 
+import io.blockwharf.api.block.BitmapStore;
 import io.blockwharf.api.block.BlockDriver;
 import io.blockwharf.api.block.BlockImage;
 import io.blockwharf.api.block.BlockIoException;
@@ -16,6 +17,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
@@ -371,6 +373,60 @@ public final class Node {
         length = bytes > Long.MAX_VALUE - SECTOR ? bytes : (bytes + SECTOR - 1) & -SECTOR;
     }
 
+    // --- Persistent bitmaps ------------------------------------------------------------------
+
+    /** Where bitmaps can be kept: nowhere if the image cannot be written. */
+    Optional<BitmapStore> bitmapStore() {
+        return readOnly ? Optional.empty() : image.bitmapStore();
+    }
+
+    /** Takes over the bitmaps in the image. With the control lock, before there are users. */
+    void loadBitmaps() {
+        BitmapStore store = image.bitmapStore().orElse(null);
+        if (store == null) {
+            return;
+        }
+        for (BitmapStore.Stored stored : store.stored()) {
+            Bitmap bitmap = new Bitmap(this, stored.name(), stored.granularity());
+            bitmap.persist();
+            if (stored.inconsistent()) {
+                bitmap.distrust();
+            } else {
+                try {
+                    store.load(stored.name(), bitmap::set);
+                } catch (BlockIoException e) {
+                    throw new QmpException(
+                            "Could not load bitmap '" + stored.name() + "': " + e.getMessage(), e);
+                }
+                bitmap.enable(stored.enabled());
+                observe(bitmap);
+            }
+            bitmaps.put(stored.name(), bitmap);
+        }
+    }
+
+    private void storeBitmaps() {
+        bitmapStore()
+                .ifPresent(
+                        store -> {
+                            List<Bitmap> all =
+                                    bitmaps.values().stream().filter(Bitmap::persistent).toList();
+                            try {
+                                store.store(
+                                        all.stream()
+                                                .filter(bitmap -> !bitmap.inconsistent())
+                                                .map(Bitmap::kept)
+                                                .toList(),
+                                        all.stream()
+                                                .filter(Bitmap::inconsistent)
+                                                .map(Bitmap::name)
+                                                .toList());
+                            } catch (BlockIoException | RuntimeException e) {
+                                logger.error("Bitmaps of node {} were not stored", name, e);
+                            }
+                        });
+    }
+
     // --- End -------------------------------------------------------------------------------
 
     /** Closes the image. Users are gone, requests finished. */
@@ -380,6 +436,7 @@ public final class Node {
                 workers.close();
             }
         }
+        storeBitmaps();
         image.close();
     }
 }

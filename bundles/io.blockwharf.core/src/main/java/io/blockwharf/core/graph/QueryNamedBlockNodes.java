@@ -75,7 +75,8 @@ public final class QueryNamedBlockNodes
      * @param granularity bytes that one bit stands for
      * @param recording whether writes are recorded
      * @param busy whether an export shows it to clients
-     * @param persistent never
+     * @param persistent whether the image keeps it
+     * @param inconsistent there if its bits mean nothing
      */
     public record BlockDirtyInfo(
             Optional<String> name,
@@ -83,7 +84,8 @@ public final class QueryNamedBlockNodes
             @Unsigned(32) long granularity,
             boolean recording,
             boolean busy,
-            boolean persistent) {}
+            boolean persistent,
+            Optional<Boolean> inconsistent) {}
 
     /**
      * QAPI {@code BlockdevChild}.
@@ -180,7 +182,8 @@ public final class QueryNamedBlockNodes
                                         bitmap.granularity(),
                                         bitmap.enabled(),
                                         bitmap.busy(),
-                                        false))
+                                        bitmap.persistent(),
+                                        Optional.of(bitmap.inconsistent()).filter(is -> is)))
                 .toList();
     }
 
