@@ -11,5 +11,11 @@ public final class RequestFlags {
     /** Fail with {@link Errno#ENOTSUP} rather than write zeroes as data. */
     public static final int NO_FALLBACK = 4;
 
+    /**
+     * Store the data compressed; for writes only. Offset and length are multiples of the image's
+     * clusters, or reach to its end. A driver that cannot compress ignores it.
+     */
+    public static final int COMPRESSED = 8;
+
     private RequestFlags() {}
 }
