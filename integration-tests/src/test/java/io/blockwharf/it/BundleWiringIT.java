@@ -33,6 +33,7 @@ class BundleWiringIT {
             core       | api linux             |            | no
             security   | api                   | jackson    | no
             block      | api linux             |            | no
+            qcow2      | api                   | zstd       | no
             nbd        | api linux             |            | no
             qmp        | api linux             | jackson    | no
             shell      | api linux             | felix.service.command | no
