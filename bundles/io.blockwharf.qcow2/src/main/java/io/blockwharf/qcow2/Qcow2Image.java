@@ -216,6 +216,19 @@ final class Qcow2Image implements BlockImage {
             header.autoclear = known; // "clears the respective bits from this field first"
             writeHeader();
         }
+        if ((header.incompatible & Header.DIRTY) != 0) {
+            file.reserve(refcounts.endOffset() + 4L * Header.REFTABLE_BYTES);
+            lock.lock();
+            try {
+                new Repair(header, file, mapping, snapshots, bitmaps, refcounts).run();
+            } finally {
+                lock.unlock();
+            }
+            commit.flush();
+            header.incompatible &= ~Header.DIRTY;
+            file.write(72, ImageFile.buffer(8).putLong(header.incompatible));
+            file.node.flush();
+        }
         bitmaps.writable(new StoredBitmaps.Access(refcounts, commit, overlaps, lock));
         bitmaps.markInUse();
     }
@@ -578,6 +591,15 @@ final class Qcow2Image implements BlockImage {
         header.size = bytes;
         file.write(24, ImageFile.buffer(8).putLong(bytes));
         file.node.flush();
+    }
+
+    /**
+     * Gives every cluster its place, for a new image.
+     *
+     * @param reserved whether the file system is to reserve it
+     */
+    void preallocate(boolean reserved) throws BlockIoException {
+        writer.preallocate(size, reserved);
     }
 
     // --- End ---------------------------------------------------------------------------------

@@ -46,6 +46,26 @@ public record Qcow2Options(
         Optional<BlockdevRef> dataFile,
         Optional<String> snapshot) {
 
+    /** What an image is opened with when nobody has said anything. */
+    static Qcow2Options plain(BlockdevRef file, Optional<BlockdevRef> dataFile) {
+        return new Qcow2Options(
+                file,
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty(),
+                Optional.empty(),
+                dataFile,
+                Optional.empty());
+    }
+
     /** QAPI {@code Qcow2OverlapChecks}. */
     @Alternate("Qcow2OverlapChecks")
     public sealed interface OverlapChecks {

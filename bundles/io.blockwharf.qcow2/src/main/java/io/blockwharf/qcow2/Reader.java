@@ -149,7 +149,7 @@ final class Reader {
 
     private boolean readCompressed(long entry, long offset, IoVector into, boolean wait)
             throws BlockIoException {
-        int slot = (int) (compressedOffset(header, entry) >>> 9) % expanded.length();
+        int slot = (int) ((compressedOffset(header, entry) >>> 9) % expanded.length());
         Expanded known = expanded.get(slot);
         if (known == null || known.entry != entry) {
             if (!wait) {
@@ -176,7 +176,7 @@ final class Reader {
 
     /** Bytes are about to be stored where others have been. */
     void forget(long entry) {
-        int slot = (int) (compressedOffset(header, entry) >>> 9) % expanded.length();
+        int slot = (int) ((compressedOffset(header, entry) >>> 9) % expanded.length());
         expanded.set(slot, null);
     }
 

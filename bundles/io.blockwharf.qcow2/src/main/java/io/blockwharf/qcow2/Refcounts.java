@@ -231,14 +231,25 @@ final class Refcounts {
         appendable = cluster;
     }
 
-    /** Sets a count, for repairs: makes the block if it is missing. */
+    /** Sets a count, for repairs. Blocks that are missing go behind everything. */
     void repair(long cluster, long count) throws BlockIoException {
-        while (block(indexOf(cluster)) == null) {
-            cover(cluster);
+        if (count > largest) {
+            throw new BlockIoException(Errno.EINVAL, "a cluster is used too often");
         }
-        set(block(indexOf(cluster)), (int) (cluster & (1L << blockBits) - 1), count);
-        hint = 0;
         end = Math.max(end, cluster + 1);
+        if (cluster >>> blockBits >= table.length) {
+            grow(cluster >>> blockBits);
+        }
+        int index = indexOf(cluster);
+        if (block(index) == null) {
+            long own = end;
+            took(own, 1);
+            overlaps.add(own, Overlaps.REFCOUNT_BLOCK);
+            newBlock(index, own);
+            repair(own, 1);
+        }
+        set(block(index), (int) (cluster & (1L << blockBits) - 1), count);
+        hint = 0;
     }
 
     // --- Allocation --------------------------------------------------------------------------

@@ -44,6 +44,16 @@ record Snapshot(
      */
     static List<Snapshot> of(Header header, ImageFile file) {
         List<Snapshot> all = new ArrayList<>();
+        read(header, file, all);
+        return all;
+    }
+
+    /** How long their table is. */
+    static long tableBytes(Header header, ImageFile file) {
+        return read(header, file, new ArrayList<>());
+    }
+
+    private static long read(Header header, ImageFile file, List<Snapshot> all) {
         long at = header.snapshotsOffset;
         try {
             for (int i = 0; i < header.snapshotCount; i++) {
@@ -79,7 +89,7 @@ record Snapshot(
         } catch (BlockIoException e) {
             throw new QmpException("Could not read snapshots: " + e.getMessage(), e);
         }
-        return all;
+        return at - header.snapshotsOffset;
     }
 
     private static String text(ByteBuffer buffer, int from, int bytes) {

@@ -17,8 +17,8 @@ import java.util.Set;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
- * The dirty bitmaps that an image keeps, spec "Bitmaps". While the image is open for writing they are
- * marked "in use" in the file; what is stored in the end is written anew elsewhere.
+ * The dirty bitmaps that an image keeps, spec "Bitmaps". While the image is open for writing they
+ * are marked "in use" in the file; what is stored in the end is written anew elsewhere.
  */
 final class StoredBitmaps implements BitmapStore {
     /** QEMU's QCOW2_MAX_BITMAPS. */
@@ -175,6 +175,29 @@ final class StoredBitmaps implements BitmapStore {
         file.node.flush();
     }
 
+    /** Tells where everything lies that belongs to bitmaps. */
+    void places(Placed to) throws BlockIoException {
+        if (header.bitmaps.isPresent()) {
+            to.at(header.bitmaps.get().offset(), header.bitmaps.get().bytes());
+        }
+        for (Entry entry : entries) {
+            to.at(entry.table, Math.max(8, 8L * entry.tableEntries));
+            ByteBuffer table = file.read(entry.table, 8 * entry.tableEntries);
+            for (int i = 0; i < entry.tableEntries; i++) {
+                long place = table.getLong(8 * i) & PLACE;
+                if (place != 0) {
+                    to.at(place, header.clusterSize);
+                }
+            }
+        }
+    }
+
+    /** Receives where something lies in the file. */
+    @FunctionalInterface
+    interface Placed {
+        void at(long offset, long bytes) throws BlockIoException;
+    }
+
     // --- Loading -----------------------------------------------------------------------------
 
     @Override
@@ -193,8 +216,7 @@ final class StoredBitmaps implements BitmapStore {
 
     @Override
     public void load(String name, Dirty dirty) throws BlockIoException {
-        Entry entry =
-                entries.stream().filter(e -> e.name.equals(name)).findFirst().orElseThrow();
+        Entry entry = entries.stream().filter(e -> e.name.equals(name)).findFirst().orElseThrow();
         int clusterBits = header.clusterBits;
         long covered = 8L << clusterBits + entry.granularityBits;
         ByteBuffer table = file.read(entry.table, 8 * entry.tableEntries);
@@ -202,13 +224,18 @@ final class StoredBitmaps implements BitmapStore {
             long word = table.getLong(8 * i);
             long place = word & PLACE;
             if ((word & ~(PLACE | ALL_DIRTY)) != 0
-                    || place != 0 && ((word & ALL_DIRTY) != 0 || (place & header.clusterSize - 1) != 0)) {
+                    || place != 0
+                            && ((word & ALL_DIRTY) != 0 || (place & header.clusterSize - 1) != 0)) {
                 throw new BlockIoException(Errno.EINVAL, "its table is broken");
             }
             if (place == 0 && (word & ALL_DIRTY) != 0) {
                 dirty.run(i * covered, covered);
             } else if (place != 0) {
-                load(file.read(place, header.clusterSize), i * covered, entry.granularityBits, dirty);
+                load(
+                        file.read(place, header.clusterSize),
+                        i * covered,
+                        entry.granularityBits,
+                        dirty);
             }
         }
     }
@@ -241,8 +268,7 @@ final class StoredBitmaps implements BitmapStore {
         int bits = Long.numberOfTrailingZeros(granularity);
         if (bits < FINEST || bits > COARSEST) {
             throw QmpException.generic(
-                    "Granularity is not between %d and %d bytes",
-                    1L << FINEST, 1L << COARSEST);
+                    "Granularity is not between %d and %d bytes", 1L << FINEST, 1L << COARSEST);
         }
         if (bits(header.size, bits) / 8 > MOST_BYTES) {
             throw QmpException.generic("Too much space will be occupied by the bitmap");
@@ -261,9 +287,7 @@ final class StoredBitmaps implements BitmapStore {
     @Override
     public void store(List<Kept> kept, List<String> inconsistent) throws BlockIoException {
         List<Entry> staying =
-                entries.stream()
-                        .filter(e -> !e.usable() || inconsistent.contains(e.name))
-                        .toList();
+                entries.stream().filter(e -> !e.usable() || inconsistent.contains(e.name)).toList();
         boolean changes = !kept.isEmpty() || staying.size() != entries.size();
         if (access.isEmpty() || !changes) {
             return;
@@ -290,7 +314,10 @@ final class StoredBitmaps implements BitmapStore {
         if (bytes.length > 0) {
             long at = allocate(to, bytes.length);
             file.write(at, bytes, 0, bytes.length);
-            place = Optional.of(new Header.BitmapsPlace(staying.size() + kept.size(), at, bytes.length));
+            place =
+                    Optional.of(
+                            new Header.BitmapsPlace(
+                                    staying.size() + kept.size(), at, bytes.length));
         }
         to.commit.writeNow(); // counts come before what refers to the clusters
         header.bitmaps = place;

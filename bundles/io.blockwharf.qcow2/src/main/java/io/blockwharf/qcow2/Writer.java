@@ -659,6 +659,48 @@ final class Writer {
         return header.extendedL2 && cursor.kind != Kind.COMPRESSED;
     }
 
+    // --- Preallocation -----------------------------------------------------------------------
+
+    /** Gives all clusters of a new disk their place; their content is zero. */
+    void preallocate(long size, boolean reserved) throws BlockIoException {
+        for (long at = 0; at < size; ) {
+            long end = Math.min(up(size), mapping.sliceEnd(at));
+            makeRoom(end - at);
+            mapping.find(at, 1, new Cursor(), true); // so that the slice is in memory
+            lock.lock();
+            Step step;
+            try {
+                step = ensureSlice(at, true);
+                while (step == Step.DONE && at < end) {
+                    at = preallocateRun(at, end, reserved);
+                }
+            } finally {
+                lock.unlock();
+            }
+            if (step == Step.CROWDED) {
+                commit.flush();
+            }
+        }
+    }
+
+    private long preallocateRun(long at, long end, boolean reserved) throws BlockIoException {
+        long host = at;
+        int count = (int) (end - at >>> clusterBits);
+        if (!dataFile) {
+            host = refcounts.allocate(count, true) << clusterBits;
+            count = refcounts.got();
+            if (reserved || !refcounts.gotVirgin()) {
+                data.writeZeroes(host, (long) count << clusterBits, 0);
+            }
+        }
+        Slice slice = mapping.writable(at);
+        long next = at;
+        for (int i = 0; i < count; i++, next += clusterSize) {
+            mapping.set(slice, next, host + (next - at) | Mapping.COPIED, 0, false);
+        }
+        return next;
+    }
+
     // --- Compressed clusters -----------------------------------------------------------------
 
     /** Where the next compressed bytes go: behind the last ones. Guarded by the metadata lock. */

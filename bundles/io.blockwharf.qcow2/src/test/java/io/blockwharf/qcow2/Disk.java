@@ -65,6 +65,13 @@ final class Disk implements AutoCloseable {
         return new Disk(nodes, writable, options);
     }
 
+    /** An image in a file of the test's own. */
+    static Disk openOn(BlockNode file, Map<String, BlockNode> others, Qcow2Options options) {
+        Map<String, BlockNode> nodes = new HashMap<>(others);
+        nodes.put("file", file);
+        return new Disk(nodes, true, options);
+    }
+
     /** Options: {@code l2-cache-size}, {@code l2-cache-entry-size}, {@code refcount-cache-size}. */
     static Qcow2Options options(Map<String, Long> sizes) {
         return options(sizes, Optional.empty());

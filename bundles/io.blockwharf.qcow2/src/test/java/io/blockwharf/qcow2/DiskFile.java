@@ -19,7 +19,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /** A file of the host as a node, without a graph around it; as strict as core about ranges. */
-final class DiskFile implements BlockNode {
+class DiskFile implements BlockNode {
     private final Path path;
     private final FileChannel channel;
     private final boolean writable;

@@ -70,6 +70,16 @@ record DataFile(Path path, long size) {
         return true;
     }
 
+    /** Whether the places of the marks hold zeroes. */
+    static boolean isZero(ByteBuffer buffer, int at, int length) {
+        for (int i = 0; i < length; i += BLOCK) {
+            if (buffer.getLong(at + i) != 0 || buffer.getLong(at + i + BLOCK - Long.BYTES) != 0) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     /** Brings the whole file into the page cache. */
     void warm() throws IOException {
         var buffer = ByteBuffer.allocateDirect(1 << 20);

@@ -24,6 +24,8 @@ final class PipelinedClient implements AutoCloseable {
     private final boolean structured;
     private final long size;
 
+    private boolean zeroes;
+
     private PipelinedClient(SocketChannel channel, boolean structured, long size) {
         this.channel = channel;
         this.structured = structured;
@@ -78,6 +80,12 @@ final class PipelinedClient implements AutoCloseable {
             channel.close();
             throw e;
         }
+    }
+
+    /** Reads of this connection are to answer zeroes, not the marks of a {@link DataFile}. */
+    PipelinedClient expectingZeroes() {
+        zeroes = true;
+        return this;
     }
 
     /**
@@ -296,7 +304,11 @@ final class PipelinedClient implements AutoCloseable {
             if (offset < offsets[slot] || offset - offsets[slot] > bytes - length) {
                 throw new IOException("data of offset " + offset + " was not asked for");
             }
-            if (!DataFile.isMarked(in, at, offset, length)) {
+            boolean right =
+                    zeroes
+                            ? DataFile.isZero(in, at, length)
+                            : DataFile.isMarked(in, at, offset, length);
+            if (!right) {
                 throw new IOException("wrong data at offset " + offset);
             }
             missing[slot] -= length;

@@ -1,0 +1,281 @@
+package io.blockwharf.qcow2;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.Errno;
+import io.blockwharf.api.block.IoVector;
+import io.blockwharf.api.block.RequestFlags;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.lang.foreign.MemorySegment;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+
+/**
+ * What a crash leaves: no error that qemu-img would find (leaks are allowed), and everything that
+ * was flushed. A crash of the process keeps what was written; one of the host keeps what was
+ * flushed and of each sector written since any state that it had.
+ */
+class CrashTest {
+    private static final int SIZE = 4 << 20;
+    private static final int SECTOR = 512;
+
+    @TempDir Path folder;
+
+    /** A file that stops after some writes, and can forget what was not flushed. */
+    private static final class FrailFile extends DiskFile {
+        private final Path path;
+        private final Map<Long, List<byte[]>> unflushed = new HashMap<>();
+        private int left;
+
+        FrailFile(Path path, int writes) throws IOException {
+            super(path, true);
+            this.path = path;
+            left = writes;
+        }
+
+        private void live() throws BlockIoException {
+            if (left == 0) {
+                throw new BlockIoException(Errno.EIO, "crashed");
+            }
+            left--;
+        }
+
+        @Override
+        public synchronized void write(long offset, IoVector from, int flags)
+                throws BlockIoException {
+            live();
+            byte[] data = new byte[(int) from.byteCount()];
+            from.copyTo(MemorySegment.ofArray(data), 0);
+            remember(offset, data.length);
+            super.write(offset, from, flags);
+        }
+
+        @Override
+        public synchronized void writeZeroes(long offset, long bytes, int flags)
+                throws BlockIoException {
+            live();
+            remember(offset, bytes);
+            super.writeZeroes(offset, bytes, flags);
+        }
+
+        @Override
+        public synchronized void resize(long bytes) throws BlockIoException {
+            live();
+            super.resize(bytes);
+        }
+
+        /** The sectors as they are before a write. */
+        private void remember(long offset, long bytes) throws BlockIoException {
+            try (var file = new RandomAccessFile(path.toFile(), "r")) {
+                for (long at = offset / SECTOR; at <= (offset + bytes - 1) / SECTOR; at++) {
+                    unflushed.computeIfAbsent(at, _ -> new ArrayList<>()).add(sector(file, at));
+                }
+            } catch (IOException e) {
+                throw new BlockIoException(Errno.EIO, e.toString(), e);
+            }
+        }
+
+        private static byte[] sector(RandomAccessFile file, long number) throws IOException {
+            byte[] sector = new byte[SECTOR];
+            file.seek(number * SECTOR);
+            file.read(sector);
+            return sector;
+        }
+
+        @Override
+        public synchronized void flush() {
+            unflushed.clear();
+        }
+
+        /** The host goes down: each sector is as it was at some moment since the last flush. */
+        void loseSome(Random random) throws IOException {
+            try (var file = new RandomAccessFile(path.toFile(), "rw")) {
+                for (var each : unflushed.entrySet()) {
+                    int version = random.nextInt(each.getValue().size() + 1);
+                    long at = each.getKey() * SECTOR;
+                    if (version < each.getValue().size() && at < file.length()) {
+                        file.seek(at);
+                        int n = (int) Math.min(SECTOR, file.length() - at);
+                        file.write(each.getValue().get(version), 0, n);
+                    }
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest(name = "{0}, lost with the host: {1}")
+    @CsvSource({
+        "compat=1.1,                     false",
+        "compat=1.1,                     true",
+        "cluster_size=512,               true",
+        "'cluster_size=512,refcount_bits=64', true",
+        "'extended_l2=on,cluster_size=16k', true",
+        "lazy_refcounts=on,              true",
+        "compat=0.10,                    true",
+        "refcount_bits=1,                false",
+    })
+    void atAnyWriteTheFileIsConsistent(String options, boolean host) throws Exception {
+        Path path = Disk.create(folder.resolve("a.qcow2"), "" + SIZE, "-o", options);
+        byte[] flushed = new byte[SIZE];
+        Random random = new Random(options.hashCode() + (host ? 1 : 0));
+        for (int round = 0; round < 14; round++) {
+            byte[] model = flushed.clone();
+            byte[] touched = new byte[SIZE]; // since the last flush
+            FrailFile file = new FrailFile(path, 1 + random.nextInt(round % 2 == 0 ? 60 : 400));
+            Disk disk = null;
+            try {
+                disk =
+                        Disk.openOn(
+                                file,
+                                Map.of(),
+                                Disk.options(
+                                        Map.of(
+                                                "l2-cache-size",
+                                                512L,
+                                                "l2-cache-entry-size",
+                                                512L,
+                                                "refcount-cache-size",
+                                                0L)));
+                while (true) {
+                    operate(disk, model, touched, random);
+                    if (random.nextInt(8) == 0) {
+                        disk.image.flush();
+                        flushed = model.clone();
+                        Arrays.fill(touched, (byte) 0);
+                    }
+                }
+            } catch (BlockIoException e) {
+                assertEquals("crashed", e.getMessage());
+            } catch (io.blockwharf.api.qmp.QmpException e) {
+                // crashed while it was opened
+            }
+            if (host) {
+                file.loseSome(random);
+            }
+            file.close();
+            Disk.check(path, true);
+            try (Disk after = Disk.open(path, false)) {
+                byte[] now = after.read(0, SIZE);
+                for (int i = 0; i < SIZE; i++) {
+                    if (touched[i] == 0 && now[i] != flushed[i]) {
+                        throw new AssertionError("lost at " + i + " in round " + round);
+                    }
+                }
+                flushed = now;
+            }
+        }
+    }
+
+    private static void operate(Disk disk, byte[] model, byte[] touched, Random random)
+            throws BlockIoException {
+        int offset = random.nextInt(SIZE) & -512;
+        int length = Math.min(512 * (1 + random.nextInt(200)), SIZE - offset);
+        Arrays.fill(touched, offset, offset + length, (byte) 1);
+        switch (random.nextInt(6)) {
+            case 0 -> {
+                disk.image.writeZeroes(offset, length, RequestFlags.MAY_UNMAP);
+                Arrays.fill(model, offset, offset + length, (byte) 0);
+            }
+            case 1 -> {
+                disk.image.discard(offset, length);
+                byte[] now = disk.read(offset, length);
+                System.arraycopy(now, 0, model, offset, length);
+            }
+            default -> {
+                byte[] data = new byte[length];
+                random.nextBytes(data);
+                disk.write(offset, data);
+                System.arraycopy(data, 0, model, offset, length);
+            }
+        }
+    }
+
+    // --- A real process ----------------------------------------------------------------------
+
+    private static final int SLOTS = 200;
+
+    /** Writes until it is killed, and tells of each round that it has flushed. */
+    static final class Victim {
+        private Victim() {}
+
+        public static void main(String[] arguments) throws Exception {
+            Disk disk = Disk.open(Path.of(arguments[0]), true);
+            Random random = new Random(Long.parseLong(arguments[1]));
+            int generation = Integer.parseInt(arguments[2]);
+            while (true) {
+                generation++;
+                for (int i = 0; i < 20; i++) {
+                    int slot = random.nextInt(SLOTS);
+                    byte[] data = Disk.filled(16_384 + slot * 8 & -512, generation & 0x7f);
+                    disk.write(slot * 20_480L, data);
+                    if (i % 7 == 0) {
+                        disk.image.discard(random.nextInt(SLOTS) * 20_480L, 16_384);
+                    }
+                }
+                disk.write(SLOTS * 20_480L, Disk.filled(4096, generation & 0x7f));
+                disk.image.flush();
+                System.out.println(generation);
+            }
+        }
+    }
+
+    /** How often a process is killed; the acceptance run said 100. */
+    private static final int KILLS = Integer.getInteger("blockwharf.qcow2.kills", 10);
+
+    @Test
+    void aKilledProcessLosesNothingThatWasFlushed() throws Exception {
+        Path path = Disk.create(folder.resolve("a.qcow2"), "8M", "-o", "cluster_size=4k");
+        Random random = new Random(1);
+        int generation = 0;
+        for (int kill = 0; kill < KILLS; kill++) {
+            Process victim =
+                    new ProcessBuilder(
+                                    Path.of(System.getProperty("java.home"), "bin", "java")
+                                            .toString(),
+                                    "-XX:TieredStopAtLevel=1",
+                                    "-XX:+UseSerialGC",
+                                    "-cp",
+                                    System.getProperty("java.class.path"),
+                                    Victim.class.getName(),
+                                    path.toString(),
+                                    "" + kill,
+                                    "" + generation)
+                            .redirectError(ProcessBuilder.Redirect.INHERIT)
+                            .start();
+            try (var out = victim.inputReader(StandardCharsets.UTF_8)) {
+                int rounds = 1 + random.nextInt(6);
+                for (int i = 0; i < rounds; i++) {
+                    generation = Integer.parseInt(out.readLine());
+                }
+                victim.toHandle().destroyForcibly(); // SIGKILL, in the midst of the next round
+                for (String line; (line = out.readLine()) != null; ) {
+                    generation = Integer.parseInt(line);
+                }
+            }
+            victim.onExit().join();
+            Disk.check(path, true);
+            try (Disk disk = Disk.open(path, false)) {
+                int now = disk.read(SLOTS * 20_480L, 1)[0];
+                int ahead = now - generation & 0x7f;
+                assertEquals(true, ahead <= 1, "flushed " + generation + ", there is " + now);
+                generation += ahead;
+            }
+        }
+        assertEquals(true, Files.size(path) > 0);
+    }
+}

@@ -1,0 +1,246 @@
+package io.blockwharf.it.process;
+
+import static io.blockwharf.it.process.Image.MIB;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** qcow2 images served by the daemon, with QEMU's tools as clients and as judges of the files. */
+class Qcow2IT {
+    @TempDir Path directory;
+    private Path socket;
+    private String uri;
+
+    @BeforeEach
+    void socket() {
+        socket = directory.resolve("s");
+        uri = "nbd+unix:///disk?socket=" + socket;
+    }
+
+    private Daemon serving(Path image, String more, String... arguments) throws IOException {
+        var all = new ArrayList<>(List.of(arguments));
+        all.addAll(
+                List.of(
+                        "--blockdev",
+                        "driver=qcow2,node-name=disk,discard=unmap,file.driver=file,file.filename="
+                                + image
+                                + more,
+                        "--nbd-server",
+                        "addr.type=unix,addr.path=" + socket,
+                        "--export",
+                        "type=nbd,id=e,node-name=disk,writable=on"));
+        return Daemon.start(directory, all.toArray(String[]::new));
+    }
+
+    private static void create(Path path, String backing, String format) {
+        Tools.run(
+                        "qemu-img",
+                        "create",
+                        "-q",
+                        "-u",
+                        "-f",
+                        "qcow2",
+                        "-b",
+                        backing,
+                        "-F",
+                        format,
+                        path.toString(),
+                        "" + 8 * MIB)
+                .ok();
+    }
+
+    /** Base and middle are told in all ways that names have; clients see what qemu-img sees. */
+    @Test
+    void aChainIsServedAsQemuReadsIt() throws IOException {
+        Path base = Image.random(directory.resolve("base.raw"), 3 * MIB);
+        create(directory.resolve("low.qcow2"), "base.raw", "raw");
+        create(
+                directory.resolve("mid.qcow2"),
+                "json:{\"driver\":\"qcow2\",\"file.driver\":"
+                        + "\"file\",\"file.filename\":\""
+                        + directory.resolve("low.qcow2")
+                        + "\"}",
+                "qcow2");
+        Path top = directory.resolve("top.qcow2");
+        create(top, directory.resolve("mid.qcow2").toString(), "qcow2");
+        Tools.run("qemu-io", "-c", "write -P 7 1M 64k", directory.resolve("mid.qcow2").toString())
+                .ok();
+        Tools.run("qemu-io", "-c", "write -P 9 2M 64k", "-c", "write -z 512k 64k", top.toString())
+                .ok();
+        Path expected = directory.resolve("expected.raw");
+        Tools.run("qemu-img", "convert", "-O", "raw", top.toString(), expected.toString()).ok();
+        try (var _ = serving(top, "")) {
+            Tools.run("qemu-img", "compare", "-f", "raw", "-F", "raw", uri, expected.toString())
+                    .ok();
+            Tools.run("qemu-io", "-f", "raw", "-c", "write -P 3 100k 1000k", uri).ok();
+            Tools.run("qemu-io", "-f", "raw", "-c", "write -P 3 100k 1000k", expected.toString())
+                    .ok();
+            Tools.run("qemu-img", "compare", "-f", "raw", "-F", "raw", uri, expected.toString())
+                    .ok();
+        }
+        Tools.run("qemu-img", "check", top.toString()).ok();
+        Tools.run("qemu-img", "compare", top.toString(), expected.toString()).ok();
+        assertEquals(3 * MIB, Files.size(base));
+    }
+
+    @Test
+    void withBackingNullTheImageStandsAlone() throws IOException {
+        Image.random(directory.resolve("base.raw"), MIB);
+        Path top = directory.resolve("top.qcow2");
+        create(top, "base.raw", "raw");
+        String json =
+                "{\"driver\":\"qcow2\",\"node-name\":\"disk\",\"backing\":null,"
+                        + "\"file\":{\"driver\":\"file\",\"filename\":\""
+                        + top
+                        + "\"}}";
+        try (var _ =
+                Daemon.start(
+                        directory,
+                        "--blockdev",
+                        json,
+                        "--nbd-server",
+                        "addr.type=unix,addr.path=" + socket,
+                        "--export",
+                        "type=nbd,id=e,node-name=disk")) {
+            Tools.run("qemu-io", "-r", "-f", "raw", "-c", "read -P 0 0 1M", uri).ok();
+        }
+    }
+
+    @Test
+    void persistentBitmapsOutliveTheDaemon() throws IOException {
+        Path image = directory.resolve("a.qcow2");
+        Tools.run("qemu-img", "create", "-q", "-f", "qcow2", image.toString(), "8M").ok();
+        Path monitor = directory.resolve("m");
+        String[] qmp = {
+            "--chardev", "socket,id=m,server=on,wait=off,path=" + monitor, "--monitor", "chardev=m"
+        };
+        try (var _ = serving(image, "", qmp)) {
+            try (var client = QmpClient.unix(monitor)) {
+                client.execute(
+                        "block-dirty-bitmap-add",
+                        "{\"node\":\"disk\",\"name\":\"b\",\"persistent\":true}");
+            }
+            Tools.run("qemu-io", "-f", "raw", "-c", "write 1M 64k", uri).ok();
+        }
+        String info = Tools.run("qemu-img", "info", image.toString()).ok();
+        assertTrue(info.contains("name: b") && !info.contains("in-use"), info);
+        try (var _ = serving(image, "", qmp);
+                var client = QmpClient.unix(monitor)) {
+            JsonNode nodes = client.execute("query-named-block-nodes", "{\"flat\":true}");
+            JsonNode bitmap = nodes.findValue("dirty-bitmaps").get(0);
+            assertEquals(65536, bitmap.get("count").asLong(), bitmap::toString);
+            assertTrue(bitmap.get("persistent").asBoolean());
+            assertTrue(bitmap.get("recording").asBoolean());
+        }
+        Tools.run("qemu-img", "check", image.toString()).ok();
+    }
+
+    @ParameterizedTest(name = "{0}")
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "72  | 80 | Unsupported qcow2 feature(s): Unknown incompatible feature: 8000",
+                "35  | 2  | Use of LUKS encrypted qcow2 images is not supported",
+                "7   | 9  | Unsupported qcow2 version 9",
+                "79  | 2  | qcow2: Image is corrupt; cannot be opened read/write",
+            })
+    void whatCannotBeServedIsRefused(int at, int value, String message) throws IOException {
+        Path image = directory.resolve("a.qcow2");
+        Tools.run("qemu-img", "create", "-q", "-f", "qcow2", image.toString(), "8M").ok();
+        if (at == 72) {
+            Image.fill(image, 78, 1, 0x80);
+        } else {
+            Image.fill(image, at, 1, value);
+        }
+        String said =
+                Tools.run(
+                                Daemon.PROGRAM,
+                                "--blockdev",
+                                "driver=qcow2,node-name=disk,file.driver=file,file.filename="
+                                        + image)
+                        .failed();
+        assertTrue(said.contains(message), said);
+    }
+
+    /** {@code blockdev-create} is a job: created, running, waiting, pending, concluded, gone. */
+    @Test
+    void imagesAreMadeByJobs() throws IOException {
+        Path file = directory.resolve("made.qcow2");
+        Path monitor = directory.resolve("m");
+        try (var _ =
+                        Daemon.start(
+                                directory,
+                                "--chardev",
+                                "socket,id=m,server=on,wait=off,path=" + monitor,
+                                "--monitor",
+                                "chardev=m");
+                var qmp = QmpClient.unix(monitor)) {
+            create(qmp, "{\"driver\":\"file\",\"filename\":\"" + file + "\",\"size\":0}", "");
+            qmp.execute(
+                    "blockdev-add",
+                    "{\"driver\":\"file\",\"node-name\":\"f\",\"filename\":\"" + file + "\"}");
+            create(
+                    qmp,
+                    "{\"driver\":\"qcow2\",\"file\":\"f\",\"size\":1000}",
+                    "Image size must be a multiple of 512 bytes");
+            create(
+                    qmp,
+                    "{\"driver\":\"qcow2\",\"file\":\"f\",\"size\":8388608,"
+                            + "\"cluster-size\":4096,\"extended-l2\":false}",
+                    "");
+            assertEquals(
+                    "GenericError: Job not found", qmp.error("job-dismiss", "{\"id\":\"j\"}"));
+        }
+        assertTrue(
+                Tools.run("qemu-img", "info", file.toString()).ok().contains("cluster_size: 4096"));
+        Tools.run("qemu-img", "check", file.toString()).ok();
+    }
+
+    private static void create(QmpClient qmp, String options, String error) throws IOException {
+        qmp.execute("blockdev-create", "{\"job-id\":\"j\",\"options\":" + options + "}");
+        List<String> statuses =
+                error.isEmpty()
+                        ? List.of("created", "running", "waiting", "pending", "concluded")
+                        : List.of("created", "running", "aborting", "concluded");
+        for (String status : statuses) {
+            JsonNode event = qmp.event("JOB_STATUS_CHANGE");
+            assertEquals(status, event.at("/data/status").asText(), event::toString);
+        }
+        JsonNode job = qmp.execute("query-jobs").get(0);
+        assertEquals("create", job.get("type").asText(), job::toString);
+        assertEquals(error, job.path("error").asText(""), job::toString);
+        qmp.execute("job-dismiss", "{\"id\":\"j\"}");
+        assertEquals("null", qmp.event("JOB_STATUS_CHANGE").at("/data/status").asText());
+    }
+
+    @Test
+    void aLoopOfBackingFilesIsRefused() throws IOException {
+        Path a = directory.resolve("a.qcow2");
+        Path b = directory.resolve("b.qcow2");
+        create(a, "b.qcow2", "qcow2");
+        create(b, "a.qcow2", "qcow2");
+        String said =
+                Tools.run(
+                                Daemon.PROGRAM,
+                                "--blockdev",
+                                "driver=qcow2,node-name=disk,read-only=on,file.driver=file,"
+                                        + "file.filename="
+                                        + a)
+                        .failed();
+        assertTrue(said.contains("creates an infinite loop"), said);
+    }
+}
