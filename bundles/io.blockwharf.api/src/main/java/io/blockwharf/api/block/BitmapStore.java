@@ -7,7 +7,8 @@ import java.util.List;
 /**
  * The dirty bitmaps that an image keeps in itself. Core loads all of them when the image is opened,
  * records writes in them, and stores them before it closes the image; what an image that was opened
- * for writing holds in between is marked as not to be trusted. Called with core's control lock held.
+ * for writing holds in between is marked as not to be trusted. Called with core's control lock
+ * held.
  */
 @ConsumerType
 public interface BitmapStore {

@@ -1,6 +1,8 @@
 package io.blockwharf.core.control;
 
+import io.blockwharf.api.block.BlockCreator;
 import io.blockwharf.api.block.BlockDriver;
+import io.blockwharf.api.block.BlockdevCreateOptions;
 import io.blockwharf.api.block.BlockdevOptions;
 import io.blockwharf.api.export.BlockExportDriver;
 import io.blockwharf.api.export.BlockExportOptions;
@@ -56,6 +58,7 @@ public final class Dispatcher implements QmpDispatcher {
                 Map.of(
                         BlockExportOptions.class, exportDrivers,
                         BlockdevOptions.class, blockDrivers,
+                        BlockdevCreateOptions.class, blockCreators,
                         ObjectOptions.class, objectTypes);
 
         @Override
@@ -85,6 +88,8 @@ public final class Dispatcher implements QmpDispatcher {
             new Whiteboard<>(BlockExportDriver.class, "export.type", changes);
     private final Whiteboard<BlockDriver<?>> blockDrivers =
             new Whiteboard<>(BlockDriver.class, "block.driver.name", changes);
+    private final Whiteboard<BlockCreator<?>> blockCreators =
+            new Whiteboard<>(BlockCreator.class, "block.driver.name", changes);
     private final Whiteboard<ObjectType<?>> objectTypes =
             new Whiteboard<>(ObjectType.class, "object.type.name", changes);
     private final Whiteboard<QmpEventSource> eventSources =
@@ -133,6 +138,16 @@ public final class Dispatcher implements QmpDispatcher {
 
     void removeBlockDriver(Map<String, Object> properties) {
         blockDrivers.remove(properties);
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addBlockCreator(
+            ComponentServiceObjects<BlockCreator<?>> creator, Map<String, Object> properties) {
+        blockCreators.add(creator, properties);
+    }
+
+    void removeBlockCreator(Map<String, Object> properties) {
+        blockCreators.remove(properties);
     }
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)

@@ -469,6 +469,45 @@ public final class BlockGraph {
         }
     }
 
+    /**
+     * Gives a job handles on all nodes that its options name, to write and resize them; those that
+     * the options define are opened, and closed with the handles.
+     *
+     * @throws QmpException if one of them cannot be had
+     */
+    public Map<String, BlockNode> borrow(Record options) {
+        Map<String, BlockNode> handles = new LinkedHashMap<>();
+        try (var _ = lock.take()) {
+            BlockdevRefs.of(options)
+                    .forEach(
+                            (name, child) ->
+                                    child.ifPresent(ref -> handles.put(name, borrow(ref))));
+            return handles;
+        } catch (RuntimeException e) {
+            handles.values().forEach(BlockNode::close);
+            throw e;
+        }
+    }
+
+    private BlockNode borrow(BlockdevRef ref) {
+        Node node =
+                switch (ref) {
+                    case BlockdevRef.Reference(String name) -> existing(name);
+                    case BlockdevRef.Definition(BlockdevOptions made) ->
+                            open(made, NodeOptions.DEFAULTS);
+                };
+        try {
+            return attach(
+                    node,
+                    () -> {},
+                    Set.of(Permission.CONSISTENT_READ, Permission.WRITE, Permission.RESIZE),
+                    Permission.all());
+        } catch (RuntimeException e) {
+            closeIfUnused(node);
+            throw e;
+        }
+    }
+
     private void attach(NodeHandle handle, Perms perms) {
         Node node = handle.node;
         if (node.leaving) {

@@ -79,8 +79,7 @@ class ImageNamesTest {
             })
     void whatIsNoNameIsRefused(String name) {
         assertThrows(
-                QmpException.class,
-                () -> ImageNames.options(name, Optional.of("raw"), _ -> "raw"));
+                QmpException.class, () -> ImageNames.options(name, Optional.of("raw"), _ -> "raw"));
     }
 
     @ParameterizedTest(name = "{0}")
@@ -95,8 +94,7 @@ class ImageNamesTest {
                 "nbd:unix:/s          | unix | /s        |       |"
             })
     void nbd(String name, String type, String place, String port, String export) {
-        Map<String, Object> options =
-                ImageNames.options(name, Optional.of("nbd"), _ -> "raw");
+        Map<String, Object> options = ImageNames.options(name, Optional.of("nbd"), _ -> "raw");
         Map<?, ?> server = (Map<?, ?>) options.get("server");
         assertEquals(type, server.get("type"));
         assertEquals(place, server.get(type.equals("unix") ? "path" : "host"));
