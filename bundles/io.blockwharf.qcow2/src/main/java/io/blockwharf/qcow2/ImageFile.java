@@ -93,19 +93,15 @@ final class ImageFile {
             return;
         }
         if (!fixed) {
-            synchronized (this) {
-                long now = length();
-                if (end > now) {
-                    long step = Math.clamp(now / 8 & -STEP, STEP, LARGEST_STEP);
-                    try {
-                        node.resize(Math.max(end, now + step));
-                    } catch (BlockIoException e) {
-                        if (e.errno() != Errno.ENOTSUP && e.errno() != Errno.EINVAL) {
-                            throw e;
-                        }
-                        fixed = true;
-                    }
+            long now = length();
+            long step = Math.clamp(now / 8 & -STEP, STEP, LARGEST_STEP);
+            try {
+                node.grow(Math.max(end, now + step));
+            } catch (BlockIoException e) {
+                if (e.errno() != Errno.ENOTSUP && e.errno() != Errno.EINVAL) {
+                    throw e;
                 }
+                fixed = true;
             }
         }
     }

@@ -224,7 +224,7 @@ final class Writer {
     private boolean reach(long end) throws BlockIoException {
         if (end > data.length()) {
             if (dataFile) {
-                data.resize(end);
+                data.grow(end);
             } else {
                 file.reserve(end);
             }

@@ -131,9 +131,9 @@ class Qcow2CreatorTest {
                 "size=1000                           | Image size must be a multiple of 512 bytes",
                 "cluster_size=1000                   | Cluster size must be a power of two",
                 "extended_l2=on,cluster_size=4096    | Extended L2 entries are only supported with"
-                    + " cl",
+                        + " cl",
                 "extended_l2=on,compat=0.10          | Extended L2 entries are only supported with"
-                    + " co",
+                        + " co",
                 "refcount_bits=3                     | Refcount width must be a power of two",
                 "refcount_bits=8,compat=0.10         | Different refcount widths than 16 bits",
                 "compression_type=zstd,compat=0.10   | Non-zlib compression type",

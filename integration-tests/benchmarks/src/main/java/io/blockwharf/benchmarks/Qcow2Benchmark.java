@@ -370,7 +370,7 @@ public final class Qcow2Benchmark {
                 .append(options.rounds())
                 .append(
                         " runs; in brackets the factor over the fastest qemu-storage-daemon and"
-                            + " the")
+                                + " the")
                 .append(" microseconds of the server's CPU for a request. One CPU for client and")
                 .append(" server, 64 KiB clusters, images of 1 GiB; files that are read are in the")
                 .append(" page cache, those that are written in tmpfs. Rows that allocate take a")

@@ -202,8 +202,7 @@ class Qcow2IT {
                     "{\"driver\":\"qcow2\",\"file\":\"f\",\"size\":8388608,"
                             + "\"cluster-size\":4096,\"extended-l2\":false}",
                     "");
-            assertEquals(
-                    "GenericError: Job not found", qmp.error("job-dismiss", "{\"id\":\"j\"}"));
+            assertEquals("GenericError: Job not found", qmp.error("job-dismiss", "{\"id\":\"j\"}"));
         }
         assertTrue(
                 Tools.run("qemu-img", "info", file.toString()).ok().contains("cluster_size: 4096"));

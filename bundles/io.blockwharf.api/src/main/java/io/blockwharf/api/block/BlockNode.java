@@ -55,6 +55,18 @@ public interface BlockNode extends BlockIo, AutoCloseable {
     void resize(long length) throws BlockIoException;
 
     /**
+     * Makes the node at least that long; one that is longer stays as it is, also if somebody else
+     * changes its size at the same time. Needs {@link Permission#RESIZE}.
+     *
+     * @param length the smallest new size in bytes
+     */
+    default void grow(long length) throws BlockIoException {
+        if (length() < length) {
+            resize(length);
+        }
+    }
+
+    /**
      * Calls {@code listener} after each change of the node's size, on the thread that made the
      * change; it must return soon. It is called no more once the handle is closed.
      */

@@ -381,6 +381,14 @@ final class NodeHandle implements BlockNode {
     }
 
     @Override
+    public void grow(long length) throws BlockIoException {
+        if (!perms.takes(Perms.RESIZE)) {
+            throw new BlockIoException(Errno.EPERM, "no permission to resize");
+        }
+        node.extendTo(length);
+    }
+
+    @Override
     public void onResize(Runnable listener) {
         listeners.add(listener);
     }
