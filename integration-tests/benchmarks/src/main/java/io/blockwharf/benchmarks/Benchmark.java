@@ -242,7 +242,8 @@ public final class Benchmark implements AutoCloseable {
                 instance.client(false).run(loads.get(1), WARM_UP);
                 for (Load load : loads) {
                     var client = instance.client(load.client() == Load.Client.PIPELINED_STRUCTURED);
-                    client.run(load, WARM_UP);
+                    // It takes a number of requests to be compiled, and large ones are fewer
+                    client.run(load, WARM_UP.multipliedBy(load.access().random() ? 1 : 3));
                     probe.reset();
                     Sample sample = client.run(load, options.duration());
                     double perRequest = (double) probe.bytes() / sample.requests();
