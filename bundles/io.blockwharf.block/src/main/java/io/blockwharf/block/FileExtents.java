@@ -6,14 +6,18 @@ import io.blockwharf.api.block.Extent;
 import io.blockwharf.linux.Errnos;
 import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.LinuxException;
+import io.blockwharf.linux.StoredRuns;
 
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
+import java.util.Arrays;
+import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
  * Which parts of a file are holes, as the file system tells (lseek(2), SEEK_DATA and SEEK_HOLE).
- * The run that was found last is kept, so that asking again costs and allocates nothing.
+ * The run that was found last is kept, so that asking again costs and allocates nothing. Who walks
+ * through a file is told from the file system's map, where it can be trusted.
  *
  * <p>Any number of threads may ask, and tell of changes. A change counts {@link #generation} up
  * after it has been made, and a run is only good in the generation in which the search for it
@@ -39,11 +43,25 @@ final class FileExtents {
 
     private static final int STEP_FACTOR = 8;
 
-    private record Found(Extent extent, int generation) {}
+    /** Runs one after the other until the file system is asked for many at once. */
+    private static final int WALK = 4;
+
+    /** The same, after the file system could not tell more than about one. */
+    private static final int RELUCTANCE = 64;
+
+    /**
+     * @param steps runs that were asked for one after the other, up to this one
+     */
+    private record Found(Extent extent, int generation, int steps) {}
+
+    private record Ahead(StoredRuns runs, int generation) {}
 
     private final HostFile file;
     private volatile int generation;
-    private volatile Found last = new Found(Extent.data(0, 1), -1);
+    private volatile Found last = new Found(Extent.data(0, 1), -1, 0);
+
+    /** What lies before somebody who walks through the file. */
+    private volatile Ahead ahead = new Ahead(new StoredRuns(new long[0], 0, 0), -1);
 
     /** Whether the file system tells; learned from its first refusal. */
     private volatile boolean knowsHoles;
@@ -64,8 +82,14 @@ final class FileExtents {
             return found.extent;
         }
         int begin = generation;
-        Extent extent = search(offset, length);
-        last = new Found(extent, begin);
+        boolean walks = found.generation == begin && found.extent.end() == offset;
+        int steps = walks ? Math.min(found.steps + 1, WALK) : 0;
+        Extent extent = steps == WALK ? lookAhead(offset, length, begin) : null;
+        if (extent == null) {
+            steps = steps == WALK ? -RELUCTANCE : steps;
+            extent = walks ? next(found.extent, length) : search(offset, length);
+        }
+        last = new Found(extent, begin, steps);
         return extent;
     }
 
@@ -99,6 +123,57 @@ final class FileExtents {
             }
         }
         return Extent.data(0, Math.max(length, offset + 1));
+    }
+
+    /**
+     * From the map of the file system, which tells of a thousand runs at once; null if it cannot.
+     */
+    private Extent lookAhead(long offset, long length, int begin) {
+        if (!knowsHoles) {
+            return null;
+        }
+        Ahead map = ahead;
+        StoredRuns runs = map.runs;
+        if (map.generation != begin || offset < runs.from() || offset >= runs.known()) {
+            Optional<StoredRuns> asked = file.storedRuns(offset);
+            if (asked.isEmpty()) {
+                return null;
+            }
+            runs = asked.get();
+            ahead = new Ahead(runs, begin);
+        }
+        long[] bounds = runs.bounds();
+        int found = Arrays.binarySearch(bounds, offset);
+        int next = found >= 0 ? found + 1 : -found - 1; // the first bound behind the offset
+        long end = next < bounds.length ? bounds[next] : Math.min(runs.known(), length);
+        boolean data = next % 2 == 1;
+        return end <= offset
+                ? null
+                : data ? Extent.data(offset, end - offset) : Extent.hole(offset, end - offset);
+    }
+
+    /**
+     * The run behind one: it is of the other kind, and begins there. Who walks through a file pays
+     * one call per run.
+     */
+    private Extent next(Extent previous, long length) throws BlockIoException {
+        long offset = previous.end();
+        if (knowsHoles && offset < length) {
+            try {
+                OptionalLong found =
+                        previous.data() ? file.seekData(offset) : file.seekHole(offset);
+                long end = found.orElse(length);
+                if (end > offset) {
+                    return previous.data()
+                            ? Extent.hole(offset, end - offset)
+                            : Extent.data(offset, end - offset);
+                }
+                // Another process has filled or punched
+            } catch (LinuxException e) {
+                // The search will tell
+            }
+        }
+        return search(offset, length);
     }
 
     private Extent runAt(long offset, long length) throws LinuxException {

@@ -451,6 +451,17 @@ public final class HostFile implements AutoCloseable {
         return found < 0 ? OptionalLong.empty() : OptionalLong.of(found);
     }
 
+    /**
+     * Asks the file system for many runs at once, without waiting for anything to be written.
+     *
+     * @param position of the first byte of interest
+     * @return empty if the file system's map cannot be trusted, or says nothing about {@code
+     *     position}
+     */
+    public Optional<StoredRuns> storedRuns(long position) {
+        return kind == Kind.REGULAR ? StoredRuns.of(fd(), position) : Optional.empty();
+    }
+
     /** Moves the file offset, which nothing here uses: safe beside any other call. */
     private long seek(long position, int whence) throws LinuxException {
         long n = HotCalls.lseek(fd(), position, whence);

@@ -79,6 +79,8 @@ final class Libc {
 
     static native int statx(int directory, long path, int flags, int mask, long result);
 
+    static native int fstatfs(int fd, long result);
+
     static native int ftruncate(int fd, long length);
 
     static native int fsync(int fd);

@@ -18,7 +18,7 @@ import java.time.Duration;
  * thread; allocates nothing while it runs.
  */
 final class PipelinedClient implements AutoCloseable {
-    private static final int CLIENT_FLAGS = 3; // FIXED_NEWSTYLE | NO_ZEROES
+    static final int CLIENT_FLAGS = 3; // FIXED_NEWSTYLE | NO_ZEROES
 
     private final SocketChannel channel;
     private final boolean structured;
@@ -326,7 +326,7 @@ final class PipelinedClient implements AutoCloseable {
     }
 
     /** Writes one request at an absolute position, proto.md "Request message". */
-    private static ByteBuffer request(
+    static ByteBuffer request(
             ByteBuffer to, int at, int command, long cookie, long offset, int length) {
         return to.putInt(at, Wire.REQUEST_MAGIC)
                 .putShort(at + 4, (short) 0)
@@ -337,8 +337,7 @@ final class PipelinedClient implements AutoCloseable {
                 .position(at + Wire.REQUEST_BYTES);
     }
 
-    private static void option(SocketChannel channel, int option, ByteBuffer data)
-            throws IOException {
+    static void option(SocketChannel channel, int option, ByteBuffer data) throws IOException {
         data.flip();
         send(
                 channel,
@@ -353,7 +352,7 @@ final class PipelinedClient implements AutoCloseable {
      * Reads option replies up to the acknowledgement and answers the size of NBD_INFO_EXPORT if it
      * came, else -1.
      */
-    private static long awaitAck(SocketChannel channel) throws IOException {
+    static long awaitAck(SocketChannel channel) throws IOException {
         long size = -1;
         while (true) {
             var header = receive(channel, 20);
@@ -370,24 +369,24 @@ final class PipelinedClient implements AutoCloseable {
             if (type == Wire.REP_ACK) {
                 return size;
             }
-            if (type != Wire.REP_INFO) {
+            if (type != Wire.REP_INFO && type != Wire.REP_META_CONTEXT) {
                 throw new IOException(
                         "server answered an option with " + Integer.toHexString(type));
             }
-            if (data.getShort() == Wire.INFO_EXPORT) {
+            if (type == Wire.REP_INFO && data.getShort() == Wire.INFO_EXPORT) {
                 size = data.getLong();
             }
         }
     }
 
-    private static void send(SocketChannel channel, ByteBuffer message) throws IOException {
+    static void send(SocketChannel channel, ByteBuffer message) throws IOException {
         message.flip();
         while (message.hasRemaining()) {
             channel.write(message);
         }
     }
 
-    private static ByteBuffer receive(SocketChannel channel, int length) throws IOException {
+    static ByteBuffer receive(SocketChannel channel, int length) throws IOException {
         var buffer = ByteBuffer.allocate(length);
         while (buffer.hasRemaining()) {
             if (channel.read(buffer) < 0) {

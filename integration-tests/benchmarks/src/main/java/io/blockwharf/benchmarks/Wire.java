@@ -18,17 +18,21 @@ final class Wire {
 
     static final int OPT_GO = 7;
     static final int OPT_STRUCTURED_REPLY = 8;
+    static final int OPT_SET_META_CONTEXT = 10;
     static final int REP_ACK = 1;
     static final int REP_INFO = 3;
+    static final int REP_META_CONTEXT = 4;
     static final int INFO_EXPORT = 0;
 
     static final int CMD_READ = 0;
     static final int CMD_WRITE = 1;
     static final int CMD_DISC = 2;
+    static final int CMD_BLOCK_STATUS = 7;
 
     static final int CHUNK_DONE = 1;
     static final int CHUNK_NONE = 0;
     static final int CHUNK_OFFSET_DATA = 1;
+    static final int CHUNK_BLOCK_STATUS = 5;
 
     private Wire() {}
 }
