@@ -104,6 +104,10 @@ final class Libc {
 
     static native int munmap(long address, long length);
 
+    static native long calloc(long count, long bytes);
+
+    static native void free(long address);
+
     // Sockets
     static native int socket(int domain, int type, int protocol);
 

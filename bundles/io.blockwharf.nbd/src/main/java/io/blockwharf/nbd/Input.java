@@ -1,7 +1,8 @@
 package io.blockwharf.nbd;
 
+import io.blockwharf.linux.NativeMemory;
+
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /**
@@ -18,7 +19,7 @@ final class Input implements AutoCloseable {
     private static final int GROWTH = 4;
     private static final int CHEAP_TO_MOVE = 4096;
 
-    private Arena arena;
+    private NativeMemory owned;
     MemorySegment memory;
     int start;
     int end;
@@ -28,8 +29,8 @@ final class Input implements AutoCloseable {
     }
 
     private void allocate(int capacity) {
-        arena = Arena.ofShared();
-        memory = arena.allocate(capacity, 64);
+        owned = NativeMemory.allocate(capacity, 64);
+        memory = owned.segment();
     }
 
     int available() {
@@ -55,7 +56,7 @@ final class Input implements AutoCloseable {
         while (wanted < bytes) {
             wanted *= GROWTH;
         }
-        Arena old = arena;
+        NativeMemory old = owned;
         MemorySegment from = memory;
         allocate(Math.min(wanted, MAX_CAPACITY));
         int rest = available();
@@ -104,6 +105,7 @@ final class Input implements AutoCloseable {
 
     @Override
     public void close() {
-        arena.close();
+        owned.close();
+        memory = MemorySegment.NULL;
     }
 }

@@ -34,7 +34,7 @@ final class ReadBatch implements AutoCloseable {
     private final BlockNode node;
     private final BlockQueue.Completion completion = this::completed;
     private final Poll poll = new Poll(1);
-    private final Arena arena = Arena.ofShared();
+    private final Arena arena = Arena.ofAuto();
     private final IoVector[] vectors = new IoVector[CAPACITY];
     private final Errno[] results = new Errno[CAPACITY];
     private final int[] places = new int[CAPACITY];
@@ -184,6 +184,5 @@ final class ReadBatch implements AutoCloseable {
         if (queue != null) {
             queue.close();
         }
-        arena.close();
     }
 }

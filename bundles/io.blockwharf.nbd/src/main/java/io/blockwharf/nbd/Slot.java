@@ -2,6 +2,7 @@ package io.blockwharf.nbd;
 
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.IoVector;
+import io.blockwharf.linux.NativeMemory;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -19,7 +20,7 @@ final class Slot implements AutoCloseable {
     /** A buffer larger than this is given back as soon as it is not needed. */
     private static final int KEEP = (256 << 10) + DATA;
 
-    private Arena arena;
+    private NativeMemory owned;
 
     final int index;
     final IoVector vector;
@@ -78,8 +79,8 @@ final class Slot implements AutoCloseable {
     void reserve(long length) {
         if (held() - DATA < length) {
             close();
-            arena = Arena.ofShared();
-            memory = arena.allocate(DATA + roundUp(length), DATA);
+            owned = NativeMemory.allocate(DATA + roundUp(length), DATA);
+            memory = owned.segment();
         }
     }
 
@@ -92,9 +93,9 @@ final class Slot implements AutoCloseable {
 
     @Override
     public void close() {
-        if (arena != null) {
-            arena.close();
-            arena = null;
+        if (owned != null) {
+            owned.close();
+            owned = null;
             memory = MemorySegment.NULL;
         }
     }

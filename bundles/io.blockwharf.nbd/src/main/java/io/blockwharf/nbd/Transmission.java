@@ -8,6 +8,7 @@ import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.RequestFlags;
+import io.blockwharf.linux.NativeMemory;
 import io.blockwharf.linux.Poll;
 import io.blockwharf.nbd.wire.Command;
 import io.blockwharf.nbd.wire.CommandFlags;
@@ -102,15 +103,18 @@ final class Transmission implements AutoCloseable {
     private final long[] inline = new long[3];
 
     private boolean anyInline;
-    private final Arena arena = Arena.ofShared();
+
+    /** What requests are described with: a few bytes each, which may stay until they are found. */
+    private final Arena arena = Arena.ofAuto();
+
     private final IoVector vector = new IoVector(arena, 1);
-    private final MemorySegment probe;
+    private final NativeMemory probe;
     private final Poll poll = new Poll(2);
     private final ReadBatch batch;
     private final Admission admission;
     private final StatusReply statusReply;
 
-    private Arena outArena;
+    private NativeMemory outOwned;
     private MemorySegment out;
 
     /**
@@ -190,13 +194,13 @@ final class Transmission implements AutoCloseable {
         batch = new ReadBatch(node);
         admission = new Admission(terms);
         statusReply = new StatusReply(terms, admission, shared);
-        probe = arena.allocate(Math.max(PAGE, node.limits().requestAlignment()), PAGE);
+        probe = NativeMemory.allocate(Math.max(PAGE, node.limits().requestAlignment()), PAGE);
         allocateOutput(FIRST_OUTPUT);
     }
 
     private void allocateOutput(int bytes) {
-        outArena = Arena.ofShared();
-        out = outArena.allocate(bytes, PAGE);
+        outOwned = NativeMemory.allocate(bytes, PAGE);
+        out = outOwned.segment();
     }
 
     /** What the client has done; from any thread. */
@@ -649,7 +653,7 @@ final class Transmission implements AutoCloseable {
     private boolean isResident(long at) {
         int alignment = node.limits().requestAlignment();
         try {
-            return node.tryRead(at & -alignment, vector.set(probe, 0, alignment));
+            return node.tryRead(at & -alignment, vector.set(probe.segment(), 0, alignment));
         } catch (BlockIoException e) {
             return false;
         }
@@ -1114,7 +1118,7 @@ final class Transmission implements AutoCloseable {
             larger *= 4;
         }
         if (larger > out.byteSize()) {
-            outArena.close();
+            outOwned.close();
             allocateOutput((int) Math.min(larger, MAX_OUTPUT));
         }
     }
@@ -1178,7 +1182,8 @@ final class Transmission implements AutoCloseable {
                 slot.close();
             }
         }
-        outArena.close();
-        arena.close();
+        outOwned.close();
+        out = MemorySegment.NULL;
+        probe.close();
     }
 }

@@ -158,7 +158,7 @@ public final class NbdScaleBenchmark {
         Map<Server, Long> requests = new LinkedHashMap<>();
         Map<Server, Server.Running> running = start(file, servers);
         try {
-            for (int round = -8; round < options.rounds(); round++) { // until it is compiled
+            for (int round = -20; round < options.rounds(); round++) { // until it is compiled
                 for (Server server : servers) {
                     try (MapClient client =
                             MapClient.connect(running.get(server).socket(), Server.EXPORT)) {
