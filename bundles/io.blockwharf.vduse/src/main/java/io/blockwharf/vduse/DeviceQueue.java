@@ -32,7 +32,6 @@ final class DeviceQueue implements AutoCloseable {
     private final MemorySegment interrupt;
     private Optional<RunningQueue> running = Optional.empty();
     private OptionalInt position = OptionalInt.empty();
-    private long requests;
 
     /** Of both threads: the driver could not be interrupted, because it was not running yet. */
     private volatile boolean owed;
@@ -51,12 +50,6 @@ final class DeviceQueue implements AutoCloseable {
         this.log = log;
         this.interrupt = device.interruptOf(index);
         this.kick = EventFd.open();
-        try {
-            device.kick(index, kick);
-        } catch (LinuxException e) {
-            kick.close();
-            throw e;
-        }
     }
 
     /**
@@ -73,6 +66,7 @@ final class DeviceQueue implements AutoCloseable {
         if (running.isPresent() || !info.ready()) {
             return running.isPresent();
         }
+        device.kick(index, kick); // each reset takes it away
         int from = position.orElse(info.position());
         running =
                 Optional.of(
@@ -127,7 +121,6 @@ final class DeviceQueue implements AutoCloseable {
             RunningQueue ended = running.get();
             ended.stop();
             position = ended.position();
-            requests += ended.served();
             running = Optional.empty();
         }
     }
@@ -146,11 +139,6 @@ final class DeviceQueue implements AutoCloseable {
 
     boolean isRunning() {
         return running.isPresent();
-    }
-
-    /** Requests taken by runs that have ended. */
-    long requests() {
-        return requests;
     }
 
     /** Whether the driver is still to be interrupted: {@link #notifyNow}. */

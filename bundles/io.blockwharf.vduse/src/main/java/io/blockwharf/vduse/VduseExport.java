@@ -88,7 +88,6 @@ final class VduseExport implements BlockExport {
 
     // Of the thread that answers; read by others
     private volatile int status;
-    private volatile long requests;
     private long features;
     private boolean unplugging;
     private volatile boolean unplugged;
@@ -257,7 +256,7 @@ final class VduseExport implements BlockExport {
                 return !host.bus.attached(name);
             }
             case SHUTDOWN -> {
-                return !unplugging || unplugged;
+                return true;
             }
             case REMOVAL -> {
                 if (!unplugging && !host.bus.isDisk(name)) {
@@ -359,7 +358,6 @@ final class VduseExport implements BlockExport {
 
     private void end() {
         queues.forEach(DeviceQueue::stop);
-        requests = queues.stream().mapToLong(DeviceQueue::requests).sum();
         synchronized (this) {
             ended = true;
         }

@@ -144,7 +144,9 @@ final class FakeKernel implements DeviceFile.Opener {
                 status = value;
                 if (value == 0) {
                     for (Ring ring : rings) {
-                        ring.ready = false;
+                        ring.ready = false; // vduse_dev_reset
+                        ring.kicked = false;
+                        ring.kickFd = -1;
                     }
                     accepted = 0;
                 }
