@@ -78,6 +78,7 @@ public final class JsonReader {
 
     private final Consumer<? super Found> sink;
     private final Tree tree = new Tree();
+    private final TrailingComma trailingComma = new TrailingComma();
     private JsonParser parser;
 
     /** Bytes since the last value was complete. */
@@ -140,9 +141,14 @@ public final class JsonReader {
     /** Parses bytes of one line. */
     private void take(byte[] bytes, int start, int end) {
         valueBytes += end - start;
+        int closing = trailingComma.find(bytes, start, end);
+        int good = closing < 0 ? end : closing;
         try {
-            ((ByteArrayFeeder) parser.getNonBlockingInputFeeder()).feedInput(bytes, start, end);
+            ((ByteArrayFeeder) parser.getNonBlockingInputFeeder()).feedInput(bytes, start, good);
             tokens();
+            if (closing >= 0 && !skipping) {
+                malformed("JSON parse error, expecting value");
+            }
         } catch (JsonProcessingException e) {
             malformed("JSON parse error, " + firstLine(e.getOriginalMessage()));
         } catch (IOException e) {
@@ -169,6 +175,7 @@ public final class JsonReader {
 
     private void malformed(String message) {
         tree.clear();
+        trailingComma.clear();
         parser = newParser();
         valueBytes = 0;
         skipping = true;
@@ -196,6 +203,38 @@ public final class JsonReader {
             valueBytes = 0; // blanks, or part of a scalar, which the parser bounds
         } else if (valueBytes > MAX_BYTES) {
             malformed("JSON token size limit exceeded");
+        }
+    }
+
+    /** Watches for {"a": 1,}: the parser lets it pass when the comma ends a piece. */
+    private static final class TrailingComma {
+        /** The quote that will end the string, or 0 outside of strings. */
+        private byte quote;
+
+        private boolean escaped;
+        private boolean comma;
+
+        /** Where the first bracket or brace is that closes after a comma, or -1. */
+        int find(byte[] bytes, int start, int end) {
+            for (int i = start; i < end; i++) {
+                byte b = bytes[i];
+                if (quote != 0) {
+                    quote = b == quote && !escaped ? 0 : quote;
+                    escaped = b == '\\' && !escaped;
+                } else if (comma && (b == ']' || b == '}')) {
+                    return i;
+                } else if (b != ' ' && b != '\t' && b != '\r' && b != '\n') {
+                    comma = b == ',';
+                    quote = b == '"' || b == '\'' ? b : 0;
+                }
+            }
+            return -1;
+        }
+
+        void clear() {
+            quote = 0;
+            escaped = false;
+            comma = false;
         }
     }
 

@@ -56,6 +56,8 @@ class JsonReaderTest {
                     nul~{"b":2}                    | error {"b": 2}
                     {"a" 1}~}~{"b":2}              | error error {"b": 2}
                     {"a":[}}~[1,]~{"b":2}          | error error {"b": 2}
+                    {"a":1}{"b":2,}{"lost":3}~4~   | {"a": 1} error 4
+                    {"a":",}\\",]"}{'b':'\\',}'} | {"a": ",}\\",]"} {"b": "',}"}
                     """)
     void values(String input, String expected) {
         byte[] bytes = input.replace('~', '\n').getBytes(StandardCharsets.UTF_8);
