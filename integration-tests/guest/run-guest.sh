@@ -113,6 +113,11 @@ done
 
 append="console=ttyS0 quiet panic=-1 reboot=t nokaslr mitigations=off no_timer_check tsc=nowatchdog nowatchdog"
 append="$append random.trust_cpu=on net.ifnames=0 cryptomgr.notests"
+# The emulated TSC is the host's. On a busy host the guest's own measurement of it is wrong by up to ten times, and so is
+# its clock; without frequency scaling the host's "cpu MHz" is the TSC's.
+if [ ! -e /sys/devices/system/cpu/cpu0/cpufreq ]; then
+    append="$append tsc_early_khz=$(awk '/^cpu MHz/ {printf "%d", $4 * 1000; exit}' /proc/cpuinfo)"
+fi
 [ -n "$guest_shares" ] && append="$append guest.share=${guest_shares#,}"
 [ $net = yes ] && append="$append guest.net=1"
 [ -n "$modules" ] && append="$append guest.modules=$modules"

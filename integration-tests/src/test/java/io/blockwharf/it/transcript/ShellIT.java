@@ -125,6 +125,36 @@ class ShellIT {
         end(daemon);
     }
 
+    /** Most hosts have no VDUSE: the type is not there, and export:types says why. */
+    @Test
+    @Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
+    void aTypeThatTheHostLacksSaysWhy() throws IOException, InterruptedException {
+        boolean there = Files.exists(Path.of("/dev/vduse/control"));
+        Process daemon = start("--shell", "stdio");
+        try (var in = daemon.outputWriter(StandardCharsets.UTF_8)) {
+            in.write(
+                    """
+                    node:add null-co node-name=n size=1048576
+                    export:types
+                    export:add vduse-blk id=v node-name=n name=blockwharf-shell-it num-queues=0
+                    qmp:run quit
+                    """);
+        }
+        String output = new String(daemon.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        String reason =
+                there
+                        ? "CONFIG_VDUSE_BLK_EXPORT=auto, and /dev/vduse/control works"
+                        : "CONFIG_VDUSE_BLK_EXPORT=auto, but /dev/vduse/control: No such file or"
+                                + " directory";
+        assertTrue(output.contains(reason), output);
+        String error =
+                there
+                        ? "error: num-queues must be greater than 0"
+                        : "error: Parameter 'type' does not accept value 'vduse-blk'";
+        assertTrue(output.contains(error), output);
+        end(daemon);
+    }
+
     @Test
     @Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
     void sessionsOnALocalSocket() throws IOException, InterruptedException {

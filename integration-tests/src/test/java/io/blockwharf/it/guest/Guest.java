@@ -1,4 +1,4 @@
-package io.blockwharf.it.vhostuser;
+package io.blockwharf.it.guest;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.fail;
@@ -24,8 +24,11 @@ final class Guest implements AutoCloseable {
     private final BufferedReader output;
     private final StringBuilder seen = new StringBuilder();
 
-    private Guest(Process process) {
+    private final int limitSeconds;
+
+    private Guest(Process process, int limitSeconds) {
         this.process = process;
+        this.limitSeconds = limitSeconds;
         this.output = process.inputReader();
     }
 
@@ -77,7 +80,7 @@ final class Guest implements AutoCloseable {
      */
     static Guest start(Path image, String script, List<String> options, String... environment)
             throws IOException {
-        return start(image, script, List.of(), options, environment);
+        return start(image, script, LIMIT_SECONDS, List.of(), options, environment);
     }
 
     /**
@@ -88,19 +91,49 @@ final class Guest implements AutoCloseable {
     static Guest startMigratable(
             Path image, String script, List<String> here, List<String> there, String... environment)
             throws IOException {
-        return start(image, script, List.of("-i", String.join(" ", there)), here, environment);
+        return start(
+                image,
+                script,
+                LIMIT_SECONDS,
+                List.of("-i", String.join(" ", there)),
+                here,
+                environment);
+    }
+
+    /**
+     * Boots a guest whose kernel is the daemon's host: the distribution and this Java are where
+     * they are here, so that the AOT cache fits, and named by {@code BLOCKWHARF} and {@code
+     * BLOCKWHARF_JAVA}.
+     *
+     * @param limitSeconds for the whole run: under emulation Java takes half a minute to start
+     */
+    static Guest withDaemon(Path image, String script, int limitSeconds) throws IOException {
+        Path java = Path.of(System.getProperty("java.home")).toRealPath();
+        Path home = Path.of(System.getProperty("blockwharf.distribution")).toRealPath();
+        var switches = new ArrayList<>(List.of("-m", "1024M"));
+        switches.addAll(List.of("-s", "java=" + java + ":" + java));
+        switches.addAll(List.of("-s", "blockwharf=" + home + ":" + home));
+        return start(
+                image,
+                script,
+                limitSeconds,
+                switches,
+                List.of(),
+                "BLOCKWHARF=" + home,
+                "BLOCKWHARF_JAVA=" + java);
     }
 
     private static Guest start(
             Path image,
             String script,
+            int limitSeconds,
             List<String> switches,
             List<String> options,
             String... environment)
             throws IOException {
         var command = new ArrayList<>(List.of(SCRIPTS.resolve("run-guest.sh").toString()));
         command.addAll(List.of("-q", "-S", "-m", "512M", "-o", image.toString()));
-        command.addAll(List.of("-t", Integer.toString(LIMIT_SECONDS)));
+        command.addAll(List.of("-t", Integer.toString(limitSeconds)));
         command.addAll(
                 List.of("-p", SCRIPTS.resolve("tests/blk-verify.sh") + ":/root/blk-verify.sh"));
         command.addAll(switches);
@@ -110,7 +143,8 @@ final class Guest implements AutoCloseable {
         command.add(SCRIPTS.resolve("tests").resolve(script).toString());
         command.add("--");
         command.addAll(options);
-        return new Guest(new ProcessBuilder(command).redirectErrorStream(true).start());
+        return new Guest(
+                new ProcessBuilder(command).redirectErrorStream(true).start(), limitSeconds);
     }
 
     /** Waits until the script prints this line. */
@@ -124,13 +158,14 @@ final class Guest implements AutoCloseable {
         fail("the guest never said " + line + ":\n" + seen);
     }
 
-    /** Waits until the script has ended, and demands that it succeeded. */
-    void succeeds() throws IOException, InterruptedException {
+    /** Waits until the script has ended, demands that it succeeded, answers what it printed. */
+    String succeeds() throws IOException, InterruptedException {
         output.lines().forEach(line -> seen.append(line).append('\n'));
-        if (!process.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS)) {
+        if (!process.waitFor(limitSeconds, TimeUnit.SECONDS)) {
             fail("the guest does not end:\n" + seen);
         }
         assertEquals(0, process.exitValue(), seen::toString);
+        return seen.toString();
     }
 
     @Override

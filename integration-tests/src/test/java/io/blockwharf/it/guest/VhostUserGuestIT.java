@@ -1,4 +1,4 @@
-package io.blockwharf.it.vhostuser;
+package io.blockwharf.it.guest;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
