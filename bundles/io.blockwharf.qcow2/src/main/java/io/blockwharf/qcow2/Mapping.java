@@ -393,14 +393,25 @@ final class Mapping {
      * @return false if the cache is full of what is not written
      */
     boolean addTable(long offset, long cluster) {
-        long place = (cluster << clusterBits) + placeInTable(offset);
-        Slice slice = new Slice(offset >>> sliceBits, place, new long[sliceBytes / 8]);
-        if (!cache.put(slice)) {
+        if (!cache.put(emptySlice(offset >>> sliceBits, cluster))) {
             return false;
+        }
+        // The others of the table as far as there is room: what they hold is known without reading
+        long perTable = 1L << clusterBits + tableBits - sliceBits;
+        long first = offset >>> sliceBits & -perTable;
+        for (long number = first; number < first + perTable; number++) {
+            if (number != offset >>> sliceBits) {
+                cache.putIfRoom(emptySlice(number, cluster));
+            }
         }
         setL1(offset, cluster << clusterBits | COPIED);
         overlaps.add(cluster, Overlaps.L2);
         return true;
+    }
+
+    private Slice emptySlice(long number, long cluster) {
+        long place = (cluster << clusterBits) + placeInTable(number << sliceBits);
+        return new Slice(number, place, new long[sliceBytes / 8]);
     }
 
     private long placeInTable(long offset) {

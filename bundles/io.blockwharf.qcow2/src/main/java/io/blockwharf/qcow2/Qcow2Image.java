@@ -287,6 +287,16 @@ final class Qcow2Image implements BlockImage {
     }
 
     @Override
+    public Optional<Boolean> dirty() {
+        return Optional.of((header.incompatible & Header.DIRTY) != 0);
+    }
+
+    @Override
+    public Optional<Long> clusterSize() {
+        return Optional.of((long) header.clusterSize);
+    }
+
+    @Override
     public Map<String, Object> details() {
         Map<String, Object> details = new LinkedHashMap<>();
         details.put("version", header.version);

@@ -58,15 +58,10 @@ final class SliceCache {
      * @return false if all of those have to be written first
      */
     boolean put(Slice slice) {
-        int home = home(slice.number);
-        int first = (int) (slice.number >>> setBits);
-        for (int i = 0; i < WAYS; i++) {
-            int at = home + (first + i & WAYS - 1);
-            if (slots[at] == null) {
-                SLOTS.setRelease(slots, at, slice);
-                return true;
-            }
+        if (putIfRoom(slice)) {
+            return true;
         }
+        int home = home(slice.number);
         // Second chance: what was not used since the hand came by last goes first
         for (int i = 0; i < 2 * WAYS; i++) {
             int at = home + (hand++ & WAYS - 1);
@@ -81,6 +76,20 @@ final class SliceCache {
             evictions++;
             SLOTS.setRelease(slots, at, slice);
             return true;
+        }
+        return false;
+    }
+
+    /** Takes a slice in that is not there, if it need not push out another one. */
+    boolean putIfRoom(Slice slice) {
+        int home = home(slice.number);
+        int first = (int) (slice.number >>> setBits);
+        for (int i = 0; i < WAYS; i++) {
+            int at = home + (first + i & WAYS - 1);
+            if (slots[at] == null) {
+                SLOTS.setRelease(slots, at, slice);
+                return true;
+            }
         }
         return false;
     }

@@ -38,7 +38,9 @@ public final class Jobs {
         /** {@code blockdev-backup}. */
         BACKUP,
         /** {@code blockdev-create}. */
-        CREATE
+        CREATE,
+        /** {@code x-blockdev-amend}. */
+        AMEND
     }
 
     /** QAPI {@code JobStatus}. */
