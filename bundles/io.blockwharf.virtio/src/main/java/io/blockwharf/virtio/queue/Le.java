@@ -1,5 +1,6 @@
 package io.blockwharf.virtio.queue;
 
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
@@ -22,4 +23,19 @@ final class Le {
             ValueLayout.JAVA_LONG.withOrder(ByteOrder.LITTLE_ENDIAN).varHandle();
 
     private Le() {}
+
+    /**
+     * Stores 16 bits that whoever sees them sees together with all that was stored before.
+     *
+     * <p>A plain store behind a barrier, although there are release stores: until they are compiled
+     * those are an exchange of 16 bits in the virtual machine, which (JDK 25, x86) ends itself
+     * instead of throwing an {@link InternalError} when the memory is gone because its owner has
+     * truncated it.
+     *
+     * @param offset a multiple of 2
+     */
+    static void release16(MemorySegment memory, long offset, short value) {
+        VarHandle.releaseFence();
+        memory.set(U16, offset, value);
+    }
 }

@@ -224,7 +224,7 @@ public final class PackedQueue extends Virtqueue {
         }
         if (log != null) {
             log.returning(chain.logEntry, usedIndex, usedWrap);
-            Le.ATOMIC_16.setRelease(ring, at + 14, flags);
+            Le.release16(ring, at + 14, flags);
             log.returned(chain.logEntry);
         } else if (unpublishedSlots == 0) {
             firstFlags = flags; // written last, by publish: it opens the batch to the driver
@@ -247,7 +247,7 @@ public final class PackedQueue extends Virtqueue {
         if (log == null) {
             // The driver reads descriptors in ring order and stops at the first that is not used,
             // so the first one's flags, written with release, publish all that follows it.
-            Le.ATOMIC_16.setRelease(ring, at(publishedIndex) + 14, firstFlags);
+            Le.release16(ring, at(publishedIndex) + 14, firstFlags);
         }
         int oldIndex = publishedIndex;
         publishedIndex = usedIndex;
@@ -282,9 +282,9 @@ public final class PackedQueue extends Virtqueue {
     public boolean enableNotifications() {
         if (eventIdx) {
             deviceEvent.set(Le.U16, 0, (short) (availIndex | (availWrap ? 0x8000 : 0)));
-            Le.ATOMIC_16.setRelease(deviceEvent, 2L, (short) EVENT_DESC);
+            Le.release16(deviceEvent, 2L, (short) EVENT_DESC);
         } else {
-            Le.ATOMIC_16.setOpaque(deviceEvent, 2L, (short) EVENT_ENABLE);
+            Le.release16(deviceEvent, 2L, (short) EVENT_ENABLE);
         }
         VarHandle.fullFence(); // enable, then look again (2.8.21.1)
         return !hasNext();
@@ -292,7 +292,7 @@ public final class PackedQueue extends Virtqueue {
 
     @Override
     public void disableNotifications() {
-        Le.ATOMIC_16.setOpaque(deviceEvent, 2L, (short) EVENT_DISABLE);
+        Le.release16(deviceEvent, 2L, (short) EVENT_DISABLE);
     }
 
     @Override

@@ -183,7 +183,7 @@ public final class SplitQueue extends Virtqueue {
             log.publishing();
         }
         // Elements first, then idx: pairs with the driver's read barrier (2.7.14).
-        Le.ATOMIC_16.setRelease(used, USED_IDX, nextUsed);
+        Le.release16(used, USED_IDX, nextUsed);
         if (log != null) {
             log.published(nextUsed & 0xffff);
         }
@@ -203,9 +203,9 @@ public final class SplitQueue extends Virtqueue {
     @Override
     public boolean enableNotifications() throws VirtqueueException {
         if (eventIdx) {
-            Le.ATOMIC_16.setOpaque(used, USED_RING + (long) USED_ELEMENT_BYTES * size, nextAvail);
+            Le.release16(used, USED_RING + (long) USED_ELEMENT_BYTES * size, nextAvail);
         } else {
-            Le.ATOMIC_16.setOpaque(used, USED_FLAGS, (short) 0);
+            Le.release16(used, USED_FLAGS, (short) 0);
         }
         VarHandle.fullFence(); // enable, then look again (2.7.10.1)
         return !hasNext();
@@ -214,7 +214,7 @@ public final class SplitQueue extends Virtqueue {
     @Override
     public void disableNotifications() {
         if (!eventIdx) {
-            Le.ATOMIC_16.setOpaque(used, USED_FLAGS, USED_F_NO_NOTIFY);
+            Le.release16(used, USED_FLAGS, USED_F_NO_NOTIFY);
         }
         // With event indices an index that is not moved on is never reached again (2.7.10).
     }
