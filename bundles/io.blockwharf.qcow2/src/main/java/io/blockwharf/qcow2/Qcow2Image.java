@@ -514,14 +514,7 @@ final class Qcow2Image implements BlockImage {
             writer.clear(from, before, before, Writer.Clear.CUT);
         }
         commit.exclusively(() -> writeSize(bytes));
-        // QEMU leaves what is behind the end in the last cluster; growing again must not show it
-        if (bytes < from) {
-            staleTail = Math.min(from, before);
-        }
     }
-
-    /** Where bytes of before a shrinking end, in the last cluster. */
-    private long staleTail;
 
     private void grow(long before, long bytes) throws BlockIoException {
         long needed = header.neededL1Entries(bytes);
@@ -533,13 +526,25 @@ final class Qcow2Image implements BlockImage {
             file.reserve(refcounts.endOffset() + room);
             commit.exclusively(() -> growL1((int) needed));
         }
-        long zeroEnd = Math.min(bytes, Math.max(staleTail, backingEnd()));
+        long zeroEnd = Math.min(bytes, Math.max(storedEnd(before), backingEnd()));
         if (before < zeroEnd) {
             long end = Math.min(bytes, zeroEnd + header.clusterSize - 1 & -header.clusterSize);
             zeroBehind(before, end, bytes);
         }
         commit.exclusively(() -> writeSize(bytes));
         size = bytes;
+    }
+
+    /** Where the cluster ends that a disk of that size ends in, if something is stored there. */
+    private long storedEnd(long bytes) throws BlockIoException {
+        long cluster = header.clusterSize;
+        if ((bytes & cluster - 1) == 0) {
+            return 0;
+        }
+        Cursor cursor = new Cursor();
+        mapping.find(bytes, 1, cursor, true);
+        // Shrinking leaves what is behind the end, and growing again must not show it
+        return reader.isZero(cursor.kind, bytes) ? 0 : bytes + cluster - 1 & -cluster;
     }
 
     private long backingEnd() {

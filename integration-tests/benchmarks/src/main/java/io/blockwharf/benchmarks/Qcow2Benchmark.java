@@ -299,7 +299,7 @@ public final class Qcow2Benchmark {
                                     servers.getFirst(),
                                     clients.getLast(),
                                     row.load,
-                                    counts ? duration : WARM_UP);
+                                    counts || !row.load.access().random() ? duration : WARM_UP);
                     if (counts) {
                         list.add(sample);
                     }
