@@ -183,7 +183,7 @@ public final class TestQueue implements BlockQueue {
 
     @Override
     public void close() {
-        submit();
+        started.forEach(Runnable::run); // the executor might keep them for ever
         running.arriveAndAwaitAdvance();
         ready.close();
         closed = true;
