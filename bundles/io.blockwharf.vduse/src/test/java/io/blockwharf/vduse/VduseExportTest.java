@@ -41,7 +41,7 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 
 /** An export in front of a {@link FakeKernel}: life of the device, messages, rings, recovery. */
-@Timeout(60)
+@Timeout(120)
 class VduseExportTest {
     private static final Logger SILENT =
             (Logger)
