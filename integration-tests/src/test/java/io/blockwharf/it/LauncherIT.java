@@ -224,6 +224,8 @@ class LauncherIT {
     private Process start(String... args) throws IOException {
         Path inherited = Files.writeString(dir.resolve("inherited"), "inherited");
         List<String> command = new ArrayList<>();
+        // Signals that somebody had ignored for all that he starts would not reach the daemon
+        command.addAll(List.of("env", "--default-signal=HUP,INT"));
         command.addAll(List.of("sh", "-c", "exec \"$@\" 3<\"$0\"", inherited.toString()));
         command.add(home.resolve("bin/blockwharf").toString());
         command.addAll(List.of(args));
