@@ -35,6 +35,7 @@ public final class Errnos {
     public static final int ETIME = 62;
     public static final int EPROTO = 71;
     public static final int ENOTSOCK = 88;
+    public static final int ENOPROTOOPT = 92;
     public static final int EPROTONOSUPPORT = 93;
     public static final int EOPNOTSUPP = 95;
     public static final int EAFNOSUPPORT = 97;

@@ -455,7 +455,10 @@ public final class FdSocket implements AutoCloseable {
         try {
             SocketName.option(fd(), Libc.IPPROTO_TCP, option, on ? 1 : 0, what);
         } catch (LinuxException e) {
-            if (!e.is(Errnos.EOPNOTSUPP) && !e.is(Errnos.EPROTONOSUPPORT)) {
+            // Local sockets say the first or the second, those of a virtual machine the third
+            if (!e.is(Errnos.EOPNOTSUPP)
+                    && !e.is(Errnos.EPROTONOSUPPORT)
+                    && !e.is(Errnos.ENOPROTOOPT)) {
                 throw e;
             }
         }
