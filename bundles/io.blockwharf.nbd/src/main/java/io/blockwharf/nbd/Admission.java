@@ -51,9 +51,6 @@ final class Admission {
             case Command.WRITE -> {
                 if (style == ReplyStyle.EXTENDED) {
                     known |= CommandFlags.PAYLOAD_LEN;
-                    if (!header.hasPayload()) {
-                        return refusal(NbdError.EINVAL, "write without a payload");
-                    }
                 }
             }
             case Command.WRITE_ZEROES -> known |= CommandFlags.NO_HOLE | CommandFlags.FAST_ZERO;

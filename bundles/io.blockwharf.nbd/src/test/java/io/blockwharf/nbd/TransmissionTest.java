@@ -111,6 +111,19 @@ abstract class TransmissionTest {
         }
     }
 
+    /** QEMU's client sends no PAYLOAD_LEN; the stream must not lose its step. */
+    @Test
+    void extendedWritesAreStoredWithoutTheirFlagToo() throws IOException {
+        try (Client client = client(11)) {
+            for (int length : new int[] {512, 1 << 20}) {
+                byte[] data = random(length, length);
+                client.send(client.header(Client.WRITE, 0, 7, 4096, length, length).put(data));
+                assertEquals(0, client.result());
+                assertArrayEquals(data, client.read(4096, length, 0));
+            }
+        }
+    }
+
     @Test
     void writesWithFuaReachTheNodeWithFua() throws IOException {
         try (Client client = client(8)) {

@@ -45,7 +45,8 @@ final class Daemon implements AutoCloseable {
         pidFile = own.resolve("pid");
         stdout = own.resolve("stdout");
         stderr = own.resolve("stderr");
-        // Whoever runs the tests in the background may have had signals ignored, for all descendants
+        // Whoever runs the tests in the background may have had signals ignored, for all
+        // descendants
         var all = new ArrayList<>(List.of("env", "--default-signal=HUP,INT"));
         all.addAll(command);
         all.addAll(List.of("--pidfile", pidFile.toString()));

@@ -187,7 +187,17 @@ class NewerPeersIT {
                             uri(),
                             copy.toString())
                     .ok();
-            Tools.run(newer("qemu-io"), "-f", "raw", "-c", "read -P 0x33 40M 1M", uri()).ok();
+            // QEMU's client forgets the flag that says that a write has a payload
+            Tools.run(
+                            newer("qemu-io"),
+                            "-f",
+                            "raw",
+                            "-c",
+                            "write -P 0x33 40M 1M",
+                            "-c",
+                            "read -P 0x33 40M 1M",
+                            uri())
+                    .ok();
         }
         Tools.run("cmp", source.toString(), copy.toString()).ok();
         Tools.run("cmp", source.toString(), image.toString()).ok();

@@ -107,8 +107,11 @@ public final class RequestHeader {
         return length;
     }
 
-    /** Whether {@link #length} is that of a payload that follows the header. */
+    /**
+     * Whether {@link #length} is that of a payload that follows the header. A WRITE has one with or
+     * without the flag: QEMU's client up to 10.0 at least forgets it, and its server does not mind.
+     */
     public boolean hasPayload() {
-        return extended ? has(CommandFlags.PAYLOAD_LEN) : type == Command.WRITE;
+        return type == Command.WRITE || extended && has(CommandFlags.PAYLOAD_LEN);
     }
 }
