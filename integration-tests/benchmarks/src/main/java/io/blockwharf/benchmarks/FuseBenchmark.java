@@ -102,13 +102,7 @@ public final class FuseBenchmark {
         } finally {
             benchmark.stop();
         }
-        Path target =
-                options.quick()
-                        ? options.directory().resolve("REPORT-fuse-quick.md")
-                        : options.report().resolveSibling("REPORT-fuse.md");
-        Files.createDirectories(target.getParent());
-        Files.writeString(target, report);
-        System.err.println("wrote " + target);
+        options.publish("fuse", report);
     }
 
     // Servers

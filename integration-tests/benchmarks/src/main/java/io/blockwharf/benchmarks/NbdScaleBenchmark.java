@@ -49,18 +49,13 @@ public final class NbdScaleBenchmark {
             System.out.println(Options.USAGE);
             return;
         }
-        Path report =
-                options.quick()
-                        ? options.directory().resolve("REPORT-nbd-scale-quick.md")
-                        : options.report().resolveSibling("REPORT-nbd-scale.md");
         var benchmark = new NbdScaleBenchmark(options);
         try {
             benchmark.measure();
         } finally {
             benchmark.cleanUp();
         }
-        Files.writeString(report, benchmark.text);
-        System.err.println("wrote " + report);
+        options.publish("nbd-scale", benchmark.text);
     }
 
     private void cleanUp() throws IOException {

@@ -1,5 +1,7 @@
 package io.blockwharf.benchmarks;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
@@ -119,5 +121,21 @@ record Options(
             // the message below says it
         }
         throw new IllegalArgumentException(option + " takes a positive number, not " + value);
+    }
+
+    /**
+     * Writes the report of a benchmark that has its own: beside {@link #report}, or, if it is only
+     * tried, into {@link #directory}.
+     *
+     * @param name of the benchmark, as in its script
+     */
+    void publish(String name, CharSequence text) throws IOException {
+        Path target =
+                quick
+                        ? directory.resolve("REPORT-" + name + "-quick.md")
+                        : report.resolveSibling("REPORT-" + name + ".md");
+        Files.createDirectories(target.getParent());
+        Files.writeString(target, text);
+        System.err.println("wrote " + target);
     }
 }

@@ -104,12 +104,7 @@ public final class Qcow2Benchmark {
             delete(benchmark.disk);
             delete(benchmark.memory);
         }
-        Path target =
-                options.quick()
-                        ? options.directory().resolve("REPORT-qcow2-quick.md")
-                        : options.report().resolveSibling("REPORT-qcow2.md");
-        Files.writeString(target, report);
-        System.err.println("wrote " + target);
+        options.publish("qcow2", report);
     }
 
     private String run() throws IOException, InterruptedException {

@@ -88,13 +88,7 @@ public final class TlsBenchmark {
         } finally {
             benchmark.stop();
         }
-        Path target =
-                options.quick()
-                        ? options.directory().resolve("REPORT-tls-quick.md")
-                        : options.report().resolveSibling("REPORT-tls.md");
-        Files.createDirectories(target.getParent());
-        Files.writeString(target, report);
-        System.err.println("wrote " + target);
+        options.publish("tls", report);
     }
 
     // Servers

@@ -88,12 +88,7 @@ public final class VhostUserBenchmark {
         } finally {
             benchmark.stopAll();
         }
-        Path target =
-                options.quick()
-                        ? options.directory().resolve("REPORT-vhost-user-quick.md")
-                        : options.report().resolveSibling("REPORT-vhost-user.md");
-        Files.writeString(target, report);
-        System.err.println("wrote " + target);
+        options.publish("vhost-user", report);
     }
 
     // Servers
