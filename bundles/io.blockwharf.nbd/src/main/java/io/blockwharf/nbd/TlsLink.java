@@ -3,9 +3,9 @@ package io.blockwharf.nbd;
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
 import io.blockwharf.linux.FdSocket;
+import io.blockwharf.linux.NativeMemory;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 
@@ -77,8 +77,8 @@ final class TlsLink implements Link {
 
     /** Bytes between the engine and the socket: {@code [start, end)} of {@code memory}. */
     private static final class NetworkBuffer implements AutoCloseable {
-        private Arena arena = Arena.ofShared();
-        private MemorySegment memory = arena.allocate((long) FEW_RECORDS * MAX_RECORD, 64);
+        private NativeMemory owned = NativeMemory.allocate((long) FEW_RECORDS * MAX_RECORD, 64);
+        private MemorySegment memory = owned.segment();
         private int start;
         private int end;
 
@@ -105,14 +105,13 @@ final class TlsLink implements Link {
             if (memory.byteSize() > FEW_RECORDS * MAX_RECORD) {
                 return;
             }
-            Arena larger = Arena.ofShared();
-            MemorySegment more = larger.allocate((long) MANY_RECORDS * MAX_RECORD, 64);
-            MemorySegment.copy(memory, start, more, 0, available());
+            NativeMemory larger = NativeMemory.allocate((long) MANY_RECORDS * MAX_RECORD, 64);
+            MemorySegment.copy(memory, start, larger.segment(), 0, available());
             end = available();
             start = 0;
-            arena.close();
-            arena = larger;
-            memory = more;
+            owned.close();
+            owned = larger;
+            memory = larger.segment();
         }
 
         /** Length of the first record with its header, as far as it is known. */
@@ -126,7 +125,8 @@ final class TlsLink implements Link {
 
         @Override
         public void close() {
-            arena.close();
+            memory = MemorySegment.NULL;
+            owned.close();
         }
     }
 

@@ -179,6 +179,18 @@ class X509CredentialsTest {
     }
 
     @ParameterizedTest
+    @CsvSource({
+        "NORMAL, TLS_AES_128_GCM_SHA256",
+        "NORMAL:-AES-128-GCM, TLS_AES_256_GCM_SHA384",
+    })
+    void serversPreferTheCheapestCipher(String priority, String first) throws Exception {
+        server("server-cert.pem", "server-key.pem");
+        SSLEngine server = load(true, priority).newServerEngine();
+        assertEquals(first, server.getEnabledCipherSuites()[0]);
+        assertTrue(server.getSSLParameters().getUseCipherSuitesOrder());
+    }
+
+    @ParameterizedTest
     @ValueSource(
             strings = {
                 "NONE",
