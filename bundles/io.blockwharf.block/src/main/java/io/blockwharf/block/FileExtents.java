@@ -54,7 +54,35 @@ final class FileExtents {
      */
     private record Found(Extent extent, int generation, int steps) {}
 
-    private record Ahead(StoredRuns runs, int generation) {}
+    /** A part of the file system's map, and where whoever walks through it has arrived. */
+    private static final class Ahead {
+        final StoredRuns runs;
+        final int generation;
+
+        /** The bound that was answered last: a hint, and so no matter who else moves it. */
+        private int cursor;
+
+        Ahead(StoredRuns runs, int generation) {
+            this.runs = runs;
+            this.generation = generation;
+        }
+
+        boolean covers(long offset, int wanted) {
+            return generation == wanted && offset >= runs.from() && offset < runs.known();
+        }
+
+        /** Index of the first bound behind the offset. */
+        int boundBehind(long offset) {
+            long[] bounds = runs.bounds();
+            int next = cursor + 1;
+            if (next >= bounds.length || bounds[next - 1] != offset || bounds[next] <= offset) {
+                int found = Arrays.binarySearch(bounds, offset);
+                next = found >= 0 ? found + 1 : -found - 1;
+            }
+            cursor = next;
+            return next;
+        }
+    }
 
     private final HostFile file;
     private volatile int generation;
@@ -133,18 +161,17 @@ final class FileExtents {
             return null;
         }
         Ahead map = ahead;
-        StoredRuns runs = map.runs;
-        if (map.generation != begin || offset < runs.from() || offset >= runs.known()) {
+        if (!map.covers(offset, begin)) {
             Optional<StoredRuns> asked = file.storedRuns(offset);
             if (asked.isEmpty()) {
                 return null;
             }
-            runs = asked.get();
-            ahead = new Ahead(runs, begin);
+            map = new Ahead(asked.get(), begin);
+            ahead = map;
         }
+        StoredRuns runs = map.runs;
         long[] bounds = runs.bounds();
-        int found = Arrays.binarySearch(bounds, offset);
-        int next = found >= 0 ? found + 1 : -found - 1; // the first bound behind the offset
+        int next = map.boundBehind(offset);
         long end = next < bounds.length ? bounds[next] : Math.min(runs.known(), length);
         boolean data = next % 2 == 1;
         return end <= offset
