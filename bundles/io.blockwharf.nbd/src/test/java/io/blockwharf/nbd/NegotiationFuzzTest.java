@@ -10,7 +10,6 @@ import io.blockwharf.linux.FdSocket;
 import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.util.List;
 import java.util.Optional;
 
 /** Whatever a client says instead of a negotiation: an end, and nothing but whole replies. */
@@ -29,7 +28,7 @@ class NegotiationFuzzTest {
                         true,
                         Access.OPEN,
                         Optional.empty(),
-                        List.of(new MetaContext.Allocation()),
+                        StripedBitmap.contexts(),
                         () -> {});
         server.add(export);
         FdSocket[] pair = FdSocket.pair();

@@ -51,8 +51,7 @@ class RequestFuzzTest {
         node.badOffset = 12288;
         boolean writable = (mode & 8) == 0;
         boolean shared = (mode & 16) != 0;
-        List<MetaContext> contexts =
-                List.of(new MetaContext.Allocation(), new MetaContext.AllocationDepth());
+        List<MetaContext> contexts = StripedBitmap.contexts();
         ReplyStyle style = ReplyStyle.values()[(mode & 3) % 3];
         NbdExport export =
                 new NbdExport(

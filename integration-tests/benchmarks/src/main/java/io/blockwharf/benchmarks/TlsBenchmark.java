@@ -296,7 +296,7 @@ public final class TlsBenchmark {
                 .append(" interleaved runs, all processors. The client decrypts as much as the")
                 .append(
                         " server encrypts, and on this machine competes with it: where it has a"
-                            + " CPU")
+                                + " CPU")
                 .append(" for itself all the time, no server can be faster, and the server's own")
                 .append(" CPU time is the better measure.\n\n");
         Machine.describe(options)
