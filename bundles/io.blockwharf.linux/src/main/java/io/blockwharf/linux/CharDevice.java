@@ -21,12 +21,12 @@ public final class CharDevice implements AutoCloseable {
     }
 
     /**
-     * Opens a device for reading and writing.
+     * Opens a device for reading and writing. A terminal does not become the process's own.
      *
      * @throws LinuxException {@code "Failed to open P: ..."}
      */
     public static CharDevice open(String path) throws LinuxException {
-        int fd = Descriptor.open(path, Libc.O_RDWR, 0);
+        int fd = Descriptor.open(path, Libc.O_RDWR | Libc.O_NOCTTY, 0);
         if (fd < 0) {
             throw new LinuxException("Failed to open " + path, -fd);
         }

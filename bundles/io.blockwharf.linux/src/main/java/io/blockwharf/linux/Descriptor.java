@@ -11,7 +11,7 @@ import java.lang.invoke.VarHandle;
  * One file descriptor of this process and its end. Once closed its number is -1, so that later
  * calls fail with EBADF instead of meeting a stranger that got the same number.
  */
-final class Descriptor implements AutoCloseable {
+public final class Descriptor implements AutoCloseable {
     private static final VarHandle FD;
 
     static {
@@ -28,7 +28,8 @@ final class Descriptor implements AutoCloseable {
         this.fd = fd;
     }
 
-    int fd() {
+    /** The number; -1 if closed. Not to be closed by the caller. */
+    public int fd() {
         return fd;
     }
 
@@ -37,7 +38,7 @@ final class Descriptor implements AutoCloseable {
     }
 
     /** Gives the number away: closing this object no longer closes it. -1 if closed before. */
-    int release() {
+    public int release() {
         return (int) FD.getAndSet(this, -1);
     }
 

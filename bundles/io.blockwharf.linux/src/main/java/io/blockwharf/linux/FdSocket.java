@@ -131,7 +131,7 @@ public final class FdSocket implements AutoCloseable {
      * @throws LinuxException if it is no open socket
      */
     public static FdSocket of(int fd) throws LinuxException {
-        return ofInherited(new SocketAddress.Fd(Integer.toString(fd)));
+        return new FdSocket(SocketName.socket(fd, Integer.toString(fd)));
     }
 
     private static FdSocket ofInherited(SocketAddress.Fd address) throws LinuxException {

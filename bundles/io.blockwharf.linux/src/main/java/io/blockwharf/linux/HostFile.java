@@ -29,6 +29,8 @@ public final class HostFile implements AutoCloseable {
     public enum Flag {
         /** For reading and writing. */
         WRITE(2),
+        /** For writing alone, at the end ({@code O_APPEND}) or wherever positions say. */
+        WRITE_ONLY(1),
         /** Made if it does not exist, with permissions 0644 less the umask. */
         CREATE(0x40),
         /** With {@link #CREATE}: it must not exist. */
@@ -37,8 +39,12 @@ public final class HostFile implements AutoCloseable {
         TRUNCATE(0x200),
         /** Without the page cache; see {@link HostFile#directAlignment()}. */
         DIRECT(O_DIRECT),
+        /** Every write goes to the end. */
+        APPEND(0x400),
         /** Every write is on the disk when it returns. */
         DATA_SYNC(0x1000),
+        /** A terminal does not become the process's own. */
+        NO_TERMINAL(0x100),
         /** Opening does not wait for a device or a FIFO. */
         NON_BLOCKING(0x800);
 
@@ -69,8 +75,7 @@ public final class HostFile implements AutoCloseable {
     /** Result of a transfer that would have had to wait for the disk. */
     public static final long WOULD_BLOCK = -1;
 
-    private static final int O_DIRECT =
-            System.getProperty("os.arch").equals("aarch64") ? 0x10000 : 0x4000;
+    static final int O_DIRECT = System.getProperty("os.arch").equals("aarch64") ? 0x10000 : 0x4000;
 
     private static final int O_NOATIME = 0x40000;
 
@@ -98,6 +103,9 @@ public final class HostFile implements AutoCloseable {
     private final Descriptor descriptor;
     private final Kind kind;
 
+    /** Where the descriptor is a duplicate from. */
+    private final Optional<FdSets.Duplicate> fromSet;
+
     /**
      * Whether the file system answers RWF_NOWAIT; learned from its first EOPNOTSUPP. Races agree.
      */
@@ -105,12 +113,13 @@ public final class HostFile implements AutoCloseable {
 
     private boolean writesNowait = true;
 
-    private HostFile(int fd) throws LinuxException {
+    private HostFile(int fd, Optional<FdSets.Duplicate> fromSet) throws LinuxException {
         descriptor = new Descriptor(fd);
+        this.fromSet = fromSet;
         try {
             kind = kindOf(FileStatus.of(fd));
         } catch (LinuxException e) {
-            descriptor.close();
+            close();
             throw e;
         }
     }
@@ -125,7 +134,8 @@ public final class HostFile implements AutoCloseable {
     }
 
     /**
-     * Opens a file by its path.
+     * Opens a file by its path. {@code /dev/fdset/N} means a descriptor of {@link FdSets}, which is
+     * duplicated: position and flags are shared with whoever has it, too.
      *
      * @throws LinuxException {@code "Could not open 'P': ..."}
      */
@@ -134,11 +144,15 @@ public final class HostFile implements AutoCloseable {
         for (Flag flag : flags) {
             bits |= flag.bits;
         }
+        if (FdSets.isPath(path)) {
+            FdSets.Duplicate duplicate = FdSets.ofProcess().open(path, bits);
+            return new HostFile(duplicate.fd(), Optional.of(duplicate));
+        }
         int fd = Descriptor.open(path, bits, 0644);
         if (fd < 0) {
             throw new LinuxException("Could not open '" + path + "'", -fd);
         }
-        return new HostFile(fd);
+        return new HostFile(fd, Optional.empty());
     }
 
     /**
@@ -166,7 +180,7 @@ public final class HostFile implements AutoCloseable {
     /** Takes over a descriptor; it is closed with this object. */
     public static HostFile of(int fd) throws LinuxException {
         Descriptor.closeOnExec(fd);
-        return new HostFile(fd);
+        return new HostFile(fd, Optional.empty());
     }
 
     /**
@@ -618,6 +632,7 @@ public final class HostFile implements AutoCloseable {
 
     /** Gives the descriptor away: the caller closes it. */
     public int release() {
+        fromSet.ifPresent(FdSets.Duplicate::close);
         return descriptor.release();
     }
 
@@ -625,5 +640,6 @@ public final class HostFile implements AutoCloseable {
     @Override
     public void close() {
         descriptor.close();
+        fromSet.ifPresent(FdSets.Duplicate::close);
     }
 }

@@ -49,6 +49,16 @@ public final class ReceivedDescriptors implements AutoCloseable {
         return fd;
     }
 
+    /**
+     * As {@link #take}, with an owner.
+     *
+     * @throws IndexOutOfBoundsException if there is none
+     * @throws IllegalStateException if it was taken before
+     */
+    public Descriptor takeOwned(int index) {
+        return new Descriptor(take(index));
+    }
+
     /** Closes what was not taken. The object can be used for the next message. */
     @Override
     public void close() {

@@ -174,7 +174,8 @@ record SocketName(int family, byte[] bytes) {
     static List<Integer> descriptors(SocketAddress.Fd address) throws LinuxException {
         List<Integer> activated = ActivatedSockets.named(address.str());
         if (activated.isEmpty()) {
-            return List.of(number(address));
+            Optional<NamedDescriptors> passed = NamedDescriptors.current();
+            return List.of(passed.isPresent() ? named(passed.get(), address) : number(address));
         }
         List<Integer> duplicates = new ArrayList<>();
         for (int fd : activated) {
@@ -184,11 +185,27 @@ record SocketName(int family, byte[] bytes) {
                 if (duplicate >= 0) {
                     Libc.close(duplicate);
                 }
-                throw noSocket(address);
+                throw noSocket(address.str());
             }
             duplicates.add(duplicate);
         }
         return duplicates;
+    }
+
+    private static int named(NamedDescriptors passed, SocketAddress.Fd address)
+            throws LinuxException {
+        Optional<Descriptor> found = passed.take(address.str());
+        if (found.isEmpty()) {
+            throw LinuxException.sentence(
+                    "File descriptor named '%s' has not been found".formatted(address.str()),
+                    Errnos.ENOENT);
+        }
+        try {
+            return socket(found.get().fd(), address.str());
+        } catch (LinuxException e) {
+            found.get().close();
+            throw e;
+        }
     }
 
     private static int number(SocketAddress.Fd address) throws LinuxException {
@@ -198,16 +215,25 @@ record SocketName(int family, byte[] bytes) {
         } catch (NumberFormatException e) {
             throw new LinuxException("Unable to parse FD number " + address.str(), Errnos.EINVAL);
         }
+        return socket(fd, address.str());
+    }
+
+    /**
+     * Makes sure that a descriptor is a socket, and keeps it from child processes.
+     *
+     * @param shown what the user called it
+     */
+    static int socket(int fd, String shown) throws LinuxException {
         if (fd < 0 || option(fd, Libc.SOL_SOCKET, Libc.SO_TYPE) < 0) {
-            throw noSocket(address);
+            throw noSocket(shown);
         }
         Descriptor.closeOnExec(fd);
         return fd;
     }
 
-    private static LinuxException noSocket(SocketAddress.Fd address) {
+    private static LinuxException noSocket(String shown) {
         return LinuxException.sentence(
-                "File descriptor '%s' is not a socket".formatted(address.str()), Errnos.ENOTSOCK);
+                "File descriptor '%s' is not a socket".formatted(shown), Errnos.ENOTSOCK);
     }
 
     /** The name that getsockname(2), getpeername(2) or accept4(2) tells. */

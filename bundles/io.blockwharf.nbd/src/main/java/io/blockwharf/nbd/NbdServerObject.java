@@ -2,8 +2,6 @@ package io.blockwharf.nbd;
 
 import io.blockwharf.api.qmp.ObjectType;
 import io.blockwharf.api.qmp.ObjectTypeName;
-import io.blockwharf.api.qmp.QmpException;
-import io.blockwharf.linux.SocketAddress;
 
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
@@ -37,11 +35,6 @@ public final class NbdServerObject implements ObjectType<NbdServerOptions.Argume
 
     @Override
     public Object create(String id, NbdServerOptions.Arguments properties) {
-        if (properties.addr() instanceof SocketAddress.Fd fd && !fd.isActivated()) {
-            // Over QMP a number would be a guess; who starts the daemon has --nbd-server for it
-            throw QmpException.generic(
-                    "'%s' is not the name of a socket that the service manager passed", fd.str());
-        }
         return new Running(servers, servers.open(Optional.of(id), properties));
     }
 }

@@ -2,7 +2,6 @@ package io.blockwharf.nbd;
 
 import io.blockwharf.api.qmp.Nothing;
 import io.blockwharf.api.qmp.QmpCommand;
-import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.QmpName;
 import io.blockwharf.api.qmp.Unsigned;
 import io.blockwharf.api.qmp.Wrapped;
@@ -36,10 +35,6 @@ public final class NbdServerStart implements QmpCommand<NbdServerStart.Arguments
 
     @Override
     public Nothing execute(Arguments arguments) {
-        if (arguments.addr() instanceof SocketAddress.Fd fd && !fd.isActivated()) {
-            // A number means nothing to somebody at the other end of a socket; see the option
-            throw QmpException.generic("only QEMU supports file descriptor passing");
-        }
         servers.start(
                 new NbdServerOptions.Arguments(
                         arguments.handshakeMaxSeconds(),

@@ -2,6 +2,8 @@ package io.blockwharf.qmp;
 
 import io.blockwharf.api.qmp.QmpDispatcher;
 import io.blockwharf.api.qmp.QmpEvent;
+import io.blockwharf.linux.FdSets;
+import io.blockwharf.linux.NamedDescriptors;
 import io.blockwharf.qmp.chardev.Chardev;
 import io.blockwharf.qmp.chardev.Peer;
 import io.blockwharf.qmp.wire.JsonText;
@@ -18,6 +20,7 @@ final class Monitor implements AutoCloseable {
     private final QmpDispatcher dispatcher;
     private final Logger logger;
     private final Thread thread;
+    private final NamedDescriptors names = new NamedDescriptors();
     private volatile Optional<Session> session = Optional.empty();
     private volatile boolean closed;
 
@@ -40,12 +43,17 @@ final class Monitor implements AutoCloseable {
                     peer.isPresent();
                     peer = chardev.nextPeer()) {
                 try (Peer client = peer.get()) {
-                    Session current = new Session(dispatcher, client, name, style, logger);
+                    Session current = new Session(dispatcher, client, name, style, names, logger);
                     session = Optional.of(current);
                     if (closed) {
                         return;
                     }
-                    current.run();
+                    FdSets.ofProcess().clientCame();
+                    try {
+                        current.run();
+                    } finally {
+                        FdSets.ofProcess().clientLeft();
+                    }
                 } finally {
                     session = Optional.empty();
                 }
@@ -67,5 +75,6 @@ final class Monitor implements AutoCloseable {
         closed = true;
         chardev.close();
         session.ifPresent(Session::end);
+        names.close();
     }
 }

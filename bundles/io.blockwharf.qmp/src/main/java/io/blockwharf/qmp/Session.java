@@ -4,6 +4,8 @@ import io.blockwharf.api.qmp.QmpDispatcher;
 import io.blockwharf.api.qmp.QmpEvent;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.QmpException.ErrorClass;
+import io.blockwharf.linux.Descriptor;
+import io.blockwharf.linux.NamedDescriptors;
 import io.blockwharf.qmp.chardev.Peer;
 import io.blockwharf.qmp.wire.JsonReader;
 import io.blockwharf.qmp.wire.JsonText;
@@ -40,7 +42,15 @@ final class Session {
     private static final long FLUSH_MILLIS = 1000;
 
     /** Ends the command thread. */
-    private static final Request END = new Request.Invalid("", Optional.empty());
+    private static final Queued END =
+            new Queued(new Request.Invalid("", Optional.empty()), Long.MAX_VALUE);
+
+    /**
+     * A request that waits for its turn.
+     *
+     * @param mark which of the {@link #passed} descriptors it may claim
+     */
+    private record Queued(Request request, long mark) {}
 
     /** qmp-spec, "Capabilities Negotiation". */
     private sealed interface Phase {
@@ -55,15 +65,28 @@ final class Session {
     private final Logger logger;
     private final Outbox outbox;
     private final Thread commands;
-    private final BlockingQueue<Request> requests = new ArrayBlockingQueue<>(READ_AHEAD);
+    private final BlockingQueue<Queued> requests = new ArrayBlockingQueue<>(READ_AHEAD);
+    private final NamedDescriptors names;
+    private final PassedDescriptors passed = new PassedDescriptors();
+
+    /** Of the command that runs; by its thread. */
+    private long mark;
+
     private volatile Phase phase = new Phase.Negotiating();
     private volatile boolean ending;
     private boolean losingEvents;
 
-    /** A session that has not begun. */
-    Session(QmpDispatcher dispatcher, Peer peer, String name, JsonText style, Logger logger) {
+    /** A session that has not begun, of a monitor that has these descriptors. */
+    Session(
+            QmpDispatcher dispatcher,
+            Peer peer,
+            String name,
+            JsonText style,
+            NamedDescriptors names,
+            Logger logger) {
         this.dispatcher = dispatcher;
         this.peer = peer;
+        this.names = names;
         this.style = style;
         this.logger = logger;
         outbox = new Outbox(peer, "qmp " + name + " output");
@@ -87,6 +110,7 @@ final class Session {
             // What was asked is carried out and answered, even if the client has said all it had.
             requests.put(END);
             commands.join();
+            passed.close();
             outbox.finish(FLUSH_MILLIS);
             peer.shutdown();
             outbox.close();
@@ -144,6 +168,24 @@ final class Session {
         phase = new Phase.Commands(Set.copyOf(capabilities));
     }
 
+    /**
+     * The descriptor that came with the command that runs, which is the caller's from now on.
+     *
+     * @throws QmpException if there is none
+     */
+    static Descriptor claimDescriptor() {
+        Optional<Session> session =
+                CURRENT.isBound() ? Optional.of(CURRENT.get()) : Optional.empty();
+        return session.flatMap(current -> current.passed.claim(current.mark))
+                .orElseThrow(
+                        () -> QmpException.generic("No file descriptor supplied via SCM_RIGHTS"));
+    }
+
+    /** The named descriptors of the session's monitor. */
+    NamedDescriptors names() {
+        return names;
+    }
+
     private Map<String, Object> greeting() {
         Object version = dispatcher.execute("query-version", Map.of());
         Map<String, Object> qmp = new LinkedHashMap<>();
@@ -156,6 +198,7 @@ final class Session {
         JsonReader reader = new JsonReader(this::received);
         byte[] bytes = new byte[READ_BYTES];
         for (int n; !ending && (n = peer.read(bytes)) >= 0; ) {
+            peer.takeDescriptor().ifPresent(passed::add);
             reader.read(bytes, 0, n);
             if (Thread.interrupted()) {
                 throw new InterruptedException();
@@ -175,14 +218,14 @@ final class Session {
             if (request.outOfBand()) {
                 outbox.send(bytes(answer(request)));
             } else {
-                enqueue(request);
+                enqueue(new Queued(request, passed.mark()));
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
     }
 
-    private void enqueue(Request request) throws InterruptedException {
+    private void enqueue(Queued request) throws InterruptedException {
         while (!ending && !requests.offer(request, FLUSH_MILLIS, TimeUnit.MILLISECONDS)) {
             // full: the command that runs takes its time
         }
@@ -195,10 +238,10 @@ final class Session {
 
     private void executeAll() {
         try {
-            for (Request request = requests.take();
-                    request != END && !ending;
-                    request = requests.take()) {
-                outbox.send(bytes(answer(request)));
+            for (Queued next = requests.take(); next != END && !ending; next = requests.take()) {
+                mark = next.mark();
+                passed.settle(mark);
+                outbox.send(bytes(answer(next.request())));
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -245,8 +288,13 @@ final class Session {
                             ErrorClass.COMMAND_NOT_FOUND,
                             "The command " + request.command() + " has not been found");
         }
-        return ScopedValue.where(CURRENT, this)
-                .call(() -> dispatcher.execute(request.command(), request.arguments()));
+        return names.during(
+                () ->
+                        ScopedValue.where(CURRENT, this)
+                                .call(
+                                        () ->
+                                                dispatcher.execute(
+                                                        request.command(), request.arguments())));
     }
 
     private byte[] bytes(Map<String, Object> message) {

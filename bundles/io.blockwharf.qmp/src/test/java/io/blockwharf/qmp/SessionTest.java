@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.blockwharf.api.qmp.QmpEvent;
 import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.linux.NamedDescriptors;
 import io.blockwharf.qmp.wire.JsonText;
 
 import org.junit.jupiter.api.AfterEach;
@@ -40,7 +41,7 @@ class SessionTest {
     }
 
     private void start(JsonText style) {
-        session = new Session(dispatcher, peer, "test", style, log.logger);
+        session = new Session(dispatcher, peer, "test", style, new NamedDescriptors(), log.logger);
         thread =
                 Thread.ofPlatform()
                         .start(

@@ -170,7 +170,7 @@ class NbdServersIT {
                                     .formatted(path)));
             assertFalse(Files.exists(Path.of(path)));
             assertEquals(
-                    "GenericError: '7' is not the name of a socket that the service manager passed",
+                    "GenericError: File descriptor named '7' has not been found",
                     qmp.error(
                             "object-add",
                             "{\"qom-type\": \"nbd-server\", \"id\": \"x\", \"addr\": {\"type\":"
@@ -226,7 +226,7 @@ class NbdServersIT {
             Waiting.until(
                     () -> Files.readString(heard).equals("READY=1\n"), () -> "word of being ready");
 
-            // Over QMP as well; a number still is refused
+            // Over QMP as well; a number is nothing there
             qmp.execute(
                     "object-add",
                     "{\"qom-type\": \"nbd-server\", \"id\": \"s\", \"addr\": {\"type\": \"fd\","
@@ -242,7 +242,7 @@ class NbdServersIT {
             qmp.event("BLOCK_EXPORT_DELETED");
             try (var early = QmpClient.unixChannel(socket("first"))) {
                 assertEquals(
-                        "GenericError: only QEMU supports file descriptor passing",
+                        "GenericError: File descriptor named '3' has not been found",
                         qmp.error(
                                 "nbd-server-start",
                                 "{\"addr\": {\"type\": \"fd\", \"data\": {\"str\": \"3\"}}}"));

@@ -1,6 +1,9 @@
 package io.blockwharf.qmp.chardev;
 
+import io.blockwharf.linux.Descriptor;
+
 import java.io.IOException;
+import java.util.Optional;
 
 /**
  * Whoever is at the other end of a chardev: a stream of bytes in each direction. One thread may
@@ -14,6 +17,14 @@ public interface Peer extends AutoCloseable {
      *     #shutdown}
      */
     int read(byte[] bytes) throws IOException;
+
+    /**
+     * A descriptor that came with the bytes of the last {@link #read}; the first if there were
+     * several. By the thread that reads.
+     */
+    default Optional<Descriptor> takeDescriptor() {
+        return Optional.empty();
+    }
 
     /** Writes all bytes, waiting as long as the peer takes. */
     void write(byte[] bytes) throws IOException;

@@ -1,11 +1,14 @@
 package io.blockwharf.qmp.chardev;
 
+import io.blockwharf.linux.Descriptor;
 import io.blockwharf.linux.FdSocket;
+import io.blockwharf.linux.ReceivedDescriptors;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Optional;
 
 /** The other end of a connected socket. */
 final class SocketPeer implements Peer {
@@ -16,6 +19,8 @@ final class SocketPeer implements Peer {
     private final MemorySegment input = Arena.ofAuto().allocate(BUFFER_BYTES);
     private final MemorySegment output = Arena.ofAuto().allocate(BUFFER_BYTES);
 
+    private final ReceivedDescriptors received = new ReceivedDescriptors();
+
     /** Takes the socket over. */
     SocketPeer(FdSocket socket, Runnable onClose) {
         this.socket = socket;
@@ -24,12 +29,22 @@ final class SocketPeer implements Peer {
 
     @Override
     public int read(byte[] bytes) throws IOException {
-        long n = socket.receive(input, 0, Math.min(bytes.length, BUFFER_BYTES), 0);
+        long n =
+                socket.receiveWithDescriptors(
+                        input, 0, Math.min(bytes.length, BUFFER_BYTES), 0, received);
         if (n <= 0) {
             return -1;
         }
         MemorySegment.copy(input, ValueLayout.JAVA_BYTE, 0, bytes, 0, (int) n);
         return (int) n;
+    }
+
+    @Override
+    public Optional<Descriptor> takeDescriptor() {
+        Optional<Descriptor> first =
+                received.count() > 0 ? Optional.of(received.takeOwned(0)) : Optional.empty();
+        received.close();
+        return first;
     }
 
     @Override
@@ -50,6 +65,7 @@ final class SocketPeer implements Peer {
 
     @Override
     public void close() {
+        received.close();
         socket.close();
         onClose.run();
     }
