@@ -161,7 +161,10 @@ final class Pair implements AutoCloseable {
 
         /** Names that are made up have random digits: numbered in the order of appearance. */
         private String masked(String text) {
-            Matcher matcher = MADE_UP.matcher(text.replace(folder.toString(), "@DIR@"));
+            Matcher matcher =
+                    MADE_UP.matcher(
+                            text.replace(folder.toString(), "@DIR@")
+                                    .replaceFirst("/dev/pts/\\d+$", "/dev/pts/N"));
             return matcher.replaceAll(
                     found ->
                             madeUp.computeIfAbsent(

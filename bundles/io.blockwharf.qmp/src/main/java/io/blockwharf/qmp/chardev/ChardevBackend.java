@@ -8,12 +8,14 @@ import java.util.Optional;
 /** QAPI {@code ChardevBackend}: the kinds of chardevs that there are. */
 public sealed interface ChardevBackend {
     /**
-     * Output goes to a file; there is no input.
+     * Output goes to a file.
      *
+     * @param in path of the file that input comes from (default: there is no input)
      * @param out its path
      * @param append whether to keep what the file has (default false)
      */
-    record File(String out, Optional<Boolean> append) implements ChardevBackend {}
+    record File(Optional<String> in, String out, Optional<Boolean> append)
+            implements ChardevBackend {}
 
     /** No input; output is dropped. */
     record Null() implements ChardevBackend {}
@@ -24,6 +26,17 @@ public sealed interface ChardevBackend {
      * @param size as there
      */
     record Memory(Optional<Long> size) implements ChardevBackend {}
+
+    /**
+     * A FIFO for each direction, which must exist: {@code DEVICE.in} and {@code DEVICE.out}. If one
+     * of them does not, {@code DEVICE} is both.
+     *
+     * @param device the path
+     */
+    record Pipe(String device) implements ChardevBackend {}
+
+    /** A new pseudo terminal, whose device {@code chardev-add} returns. */
+    record Pty() implements ChardevBackend {}
 
     /**
      * No input; the last output is kept for {@code ringbuf-read}.

@@ -38,6 +38,7 @@ public final class ChardevOption implements QmpCommand<ChardevOption.Arguments, 
      * @param id the chardev's id
      * @param backend its kind
      * @param path file or local socket
+     * @param inputPath see {@link ChardevBackend.File}
      * @param append see {@link ChardevBackend.File}
      * @param host of a TCP socket
      * @param port of a TCP socket
@@ -63,6 +64,7 @@ public final class ChardevOption implements QmpCommand<ChardevOption.Arguments, 
             Optional<String> id,
             Optional<String> backend,
             Optional<String> path,
+            Optional<String> inputPath,
             Optional<Boolean> append,
             Optional<String> host,
             Optional<String> port,
@@ -119,6 +121,11 @@ public final class ChardevOption implements QmpCommand<ChardevOption.Arguments, 
                     "attempt to add duplicate property '%s' to object (type 'container')", id);
         }
         chardevs.add(id, backend);
+        chardevs.terminal(id)
+                .ifPresent(
+                        terminal ->
+                                System.out.printf(
+                                        "char device redirected to %s (label %s)%n", terminal, id));
         return Nothing.NOTHING;
     }
 
@@ -126,6 +133,7 @@ public final class ChardevOption implements QmpCommand<ChardevOption.Arguments, 
         return switch (kind) {
             case "file" ->
                     new ChardevBackend.File(
+                            arguments.inputPath(),
                             arguments
                                     .path()
                                     .orElseThrow(
@@ -135,6 +143,16 @@ public final class ChardevOption implements QmpCommand<ChardevOption.Arguments, 
                             arguments.append());
             case "null" -> new ChardevBackend.Null();
             case "memory", "ringbuf" -> new ChardevBackend.Ringbuf(arguments.size());
+            case "pipe" ->
+                    new ChardevBackend.Pipe(
+                            arguments
+                                    .path()
+                                    .orElseThrow(
+                                            () ->
+                                                    QmpException.generic(
+                                                            "chardev: pipe: no device path"
+                                                                    + " given")));
+            case "pty" -> new ChardevBackend.Pty();
             case "socket" -> socket(arguments);
             case "stdio" -> new ChardevBackend.Stdio(arguments.signal());
             default -> throw QmpException.generic("'%s' is not a valid char driver name", kind);

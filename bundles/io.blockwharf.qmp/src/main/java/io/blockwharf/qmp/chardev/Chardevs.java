@@ -2,6 +2,8 @@ package io.blockwharf.qmp.chardev;
 
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.QomContainer;
+import io.blockwharf.linux.CharDevice;
+import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.InheritedFd;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.SocketAddress;
@@ -13,14 +15,7 @@ import org.osgi.service.component.annotations.Reference;
 import org.osgi.service.log.Logger;
 import org.osgi.service.log.LoggerFactory;
 
-import java.io.FileOutputStream;
-import java.io.IOException;
 import java.io.OutputStream;
-import java.nio.file.AccessDeniedException;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
-import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -100,15 +95,19 @@ public final class Chardevs implements QomContainer {
     private Entry open(String id, ChardevBackend backend) throws LinuxException {
         return switch (backend) {
             case ChardevBackend.File file ->
-                    new Entry(
-                            "file",
-                            new SinglePeer("file", new SilentPeer(openFile(file))),
-                            Optional.empty());
+                    new Entry("file", new SinglePeer("file", openFile(file)), Optional.empty());
             case ChardevBackend.Null _ ->
                     new Entry(
                             "null",
                             new SinglePeer("null", new SilentPeer(OutputStream.nullOutputStream())),
                             Optional.empty());
+            case ChardevBackend.Pipe pipe ->
+                    new Entry(
+                            "pipe",
+                            new SinglePeer("pipe", openPipe(pipe.device())),
+                            Optional.empty());
+            case ChardevBackend.Pty _ ->
+                    new Entry("pty", new PseudoTerminal(logger), Optional.empty());
             case ChardevBackend.Ringbuf ringbuf -> openBuffer("ringbuf", ringbuf.size());
             case ChardevBackend.Memory memory -> openBuffer("memory", memory.size());
             case ChardevBackend.Socket socket ->
@@ -118,32 +117,68 @@ public final class Chardevs implements QomContainer {
         };
     }
 
-    private static OutputStream openFile(ChardevBackend.File file) {
+    private static Peer openFile(ChardevBackend.File file) throws LinuxException {
+        HostFile.Flag existing =
+                file.append().orElse(false) ? HostFile.Flag.APPEND : HostFile.Flag.TRUNCATE;
+        CharDevice output =
+                stream(
+                        file.out(),
+                        HostFile.Flag.WRITE_ONLY,
+                        HostFile.Flag.CREATE,
+                        existing,
+                        HostFile.Flag.NO_TERMINAL);
+        if (file.in().isEmpty()) {
+            return new StreamPeer(Optional.empty(), output, StreamPeer.AtEnd.SILENT, output::close);
+        }
+        return peer(
+                () ->
+                        stream(
+                                file.in().get(),
+                                HostFile.Flag.NON_BLOCKING,
+                                HostFile.Flag.NO_TERMINAL),
+                output);
+    }
+
+    private static Peer openPipe(String path) throws LinuxException {
+        HostFile.Flag[] flags = {
+            // For both, so that nobody has to be at the other end
+            HostFile.Flag.WRITE, HostFile.Flag.NON_BLOCKING, HostFile.Flag.NO_TERMINAL
+        };
         try {
-            return file.append().orElse(false)
-                    ? Files.newOutputStream(
-                            Path.of(file.out()),
-                            StandardOpenOption.CREATE,
-                            StandardOpenOption.APPEND)
-                    : new FileOutputStream(file.out());
-        } catch (IOException e) {
-            throw new QmpException("Could not open '%s': %s".formatted(file.out(), reason(e)), e);
+            return peer(() -> stream(path + ".in", flags), stream(path + ".out", flags));
+        } catch (LinuxException e) {
+            CharDevice both = stream(path, flags);
+            return new StreamPeer(Optional.of(both), both, StreamPeer.AtEnd.SILENT, both::close);
         }
     }
 
-    private static String reason(IOException e) {
-        return switch (e) {
-            case NoSuchFileException _ -> "No such file or directory";
-            case AccessDeniedException _ -> "Permission denied";
-            default -> {
-                // java.io says "PATH (REASON)".
-                String message = String.valueOf(e.getMessage());
-                int reason = message.lastIndexOf(" (");
-                yield reason >= 0 && message.endsWith(")")
-                        ? message.substring(reason + 2, message.length() - 1)
-                        : message;
-            }
-        };
+    /** Something that is opened. */
+    private interface Opening {
+        CharDevice open() throws LinuxException;
+    }
+
+    private static Peer peer(Opening opening, CharDevice output) throws LinuxException {
+        CharDevice input;
+        try {
+            input = opening.open();
+        } catch (LinuxException e) {
+            output.close();
+            throw e;
+        }
+        return new StreamPeer(
+                Optional.of(input),
+                output,
+                StreamPeer.AtEnd.SILENT,
+                () -> {
+                    input.close();
+                    output.close();
+                });
+    }
+
+    private static CharDevice stream(String path, HostFile.Flag... flags) throws LinuxException {
+        try (HostFile file = HostFile.open(path, flags)) {
+            return CharDevice.of(file.release());
+        }
     }
 
     private static Entry openBuffer(String kind, Optional<Long> requested) {
@@ -164,6 +199,10 @@ public final class Chardevs implements QomContainer {
         boolean noDelay = socket.nodelay().orElse(false);
         if (socket.reconnect().isPresent() && socket.reconnectMs().isPresent()) {
             throw QmpException.generic("'reconnect' and 'reconnect-ms' are mutually exclusive");
+        }
+        if (socket.addr() instanceof SocketAddress.Fd
+                && (socket.reconnect().isPresent() || socket.reconnectMs().isPresent())) {
+            throw QmpException.generic("'reconnect' option is incompatible with 'fd' address type");
         }
         if (server && (socket.reconnect().isPresent() || socket.reconnectMs().isPresent())) {
             throw QmpException.generic(
@@ -252,6 +291,48 @@ public final class Chardevs implements QomContainer {
         }
         entries.remove(id);
         entry.device.close();
+    }
+
+    /**
+     * Replaces a chardev that nothing is attached to. If the new one cannot be made, there is none
+     * of that id afterwards: the two may want the same address.
+     *
+     * @throws QmpException if there is none, its user could not change over, or as {@link #add}
+     */
+    public synchronized void change(String id, ChardevBackend backend) {
+        Entry entry = entries.get(id);
+        if (entry == null) {
+            throw QmpException.generic("Chardev '%s' does not exist", id);
+        }
+        if (entry.attached) {
+            throw QmpException.generic("Chardev user does not support chardev hotswap");
+        }
+        remove(id);
+        addByCommand(id, backend);
+    }
+
+    /**
+     * {@link #add} with the words of {@code chardev-add}.
+     *
+     * @throws QmpException with nothing left behind
+     */
+    public synchronized void addByCommand(String id, ChardevBackend backend) {
+        if (exists(id)) {
+            throw QmpException.generic("Chardev with id '%s' already exists", id);
+        }
+        try {
+            add(id, backend);
+        } catch (QmpException e) {
+            throw new QmpException(
+                    "Failed to add chardev '%s': %s".formatted(id, e.getMessage()), e);
+        }
+    }
+
+    /** The device of a chardev's pseudo terminal; empty if it has none. */
+    public synchronized Optional<String> terminal(String id) {
+        return find(id).device instanceof PseudoTerminal terminal
+                ? Optional.of(terminal.path())
+                : Optional.empty();
     }
 
     /**

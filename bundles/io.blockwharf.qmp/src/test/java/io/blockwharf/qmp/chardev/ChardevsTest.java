@@ -2,6 +2,7 @@ package io.blockwharf.qmp.chardev;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -18,6 +19,8 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -163,13 +166,88 @@ class ChardevsTest {
     void aFileGetsWhatIsWritten() throws IOException {
         Path file = directory.resolve("f");
         Files.writeString(file, "old ");
-        chardevs.add("a", new ChardevBackend.File(file.toString(), Optional.of(true)));
+        chardevs.add(
+                "a", new ChardevBackend.File(Optional.empty(), file.toString(), Optional.of(true)));
         try (Peer peer = chardevs.attach("a").nextPeer().orElseThrow()) {
             say(peer, "new");
         }
         assertEquals("old new", Files.readString(file));
-        chardevs.add("b", new ChardevBackend.File(file.toString(), UNSET));
+        chardevs.add("b", new ChardevBackend.File(Optional.empty(), file.toString(), UNSET));
         assertEquals("", Files.readString(file));
+    }
+
+    @Test
+    void aFileCanBeInputToo() throws IOException {
+        Path in = Files.writeString(directory.resolve("in"), "said");
+        Path out = directory.resolve("out");
+        chardevs.add(
+                "f", new ChardevBackend.File(Optional.of(in.toString()), out.toString(), UNSET));
+        try (Peer peer = chardevs.attach("f").nextPeer().orElseThrow()) {
+            assertEquals("said", hear(peer));
+            say(peer, "heard");
+            peer.shutdown();
+            assertEquals("(end)", hear(peer));
+        }
+        assertEquals("heard", Files.readString(out));
+    }
+
+    @Test
+    void aPipeIsAFifoInEachDirection() throws Exception {
+        String path = directory.resolve("p").toString();
+        assertEquals(
+                "Could not open '" + path + "': No such file or directory",
+                error(() -> chardevs.add("p", new ChardevBackend.Pipe(path))));
+        assertEquals(
+                0, new ProcessBuilder("mkfifo", path + ".in", path + ".out").start().waitFor());
+        chardevs.add("p", new ChardevBackend.Pipe(path));
+        assertEquals("pipe", chardevs.list().getFirst().filename());
+        try (Peer peer = chardevs.attach("p").nextPeer().orElseThrow();
+                OutputStream to = Files.newOutputStream(Path.of(path + ".in"));
+                InputStream from = Files.newInputStream(Path.of(path + ".out"))) {
+            to.write("to".getBytes(StandardCharsets.UTF_8));
+            assertEquals("to", hear(peer));
+            say(peer, "from");
+            assertEquals("from", new String(from.readNBytes(4), StandardCharsets.UTF_8));
+        }
+    }
+
+    @Test
+    void whoOpensAPseudoTerminalIsItsPeerUntilItCloses() throws IOException {
+        chardevs.add("t", new ChardevBackend.Pty());
+        Path terminal = Path.of(chardevs.terminal("t").orElseThrow());
+        assertEquals("pty:" + terminal, chardevs.list().getFirst().filename());
+        Chardev chardev = chardevs.attach("t");
+        for (int i = 0; i < 2; i++) {
+            OutputStream to = Files.newOutputStream(terminal);
+            InputStream from = Files.newInputStream(terminal);
+            try (Peer peer = chardev.nextPeer().orElseThrow()) {
+                to.write("raw\r\u0003\n".getBytes(StandardCharsets.UTF_8));
+                assertEquals("raw\r\u0003\n", hear(peer));
+                say(peer, "not\nechoed");
+                assertEquals(
+                        "not\nechoed", new String(from.readNBytes(10), StandardCharsets.UTF_8));
+                to.close();
+                from.close();
+                assertEquals("(end)", hear(peer));
+            }
+        }
+        chardevs.close();
+        assertTrue(chardev.nextPeer().isEmpty());
+        assertFalse(Files.exists(terminal));
+    }
+
+    @Test
+    void whatNobodyUsesIsReplaced() {
+        chardevs.add("a", new ChardevBackend.Null());
+        chardevs.change("a", new ChardevBackend.Ringbuf(Optional.of(4L)));
+        chardevs.ringBuffer("a");
+        chardevs.attach("a");
+        assertEquals(
+                "Chardev user does not support chardev hotswap",
+                error(() -> chardevs.change("a", new ChardevBackend.Null())));
+        assertEquals(
+                "Chardev 'x' does not exist",
+                error(() -> chardevs.change("x", new ChardevBackend.Null())));
     }
 
     @Test
@@ -204,7 +282,11 @@ class ChardevsTest {
                 error(() -> chardevs.add("s", connecting(nowhere, NEVER))));
         assertEquals(
                 "Could not open '" + path + "': No such file or directory",
-                error(() -> chardevs.add("s", new ChardevBackend.File(path, UNSET))));
+                error(
+                        () ->
+                                chardevs.add(
+                                        "s",
+                                        new ChardevBackend.File(Optional.empty(), path, UNSET))));
         assertEquals(
                 "size of ringbuf chardev must be power of two",
                 error(() -> chardevs.add("s", new ChardevBackend.Ringbuf(Optional.of(3L)))));
