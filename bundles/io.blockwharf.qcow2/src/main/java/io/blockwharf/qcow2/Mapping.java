@@ -25,6 +25,13 @@ final class Mapping {
     static final long COMPRESSED = 1L << 62;
     static final long ZERO = 1;
 
+    /**
+     * In memory only, where {@link #COMPRESSED} is not set: a new cluster that holds a part of its
+     * bytes; the others are still what lies below. In the file it is unallocated until all are
+     * there.
+     */
+    static final long PARTIAL = 2;
+
     /** A bitmap whose subclusters are all zero. */
     static final long ALL_ZERO = 0xffff_ffffL << 32;
 
@@ -52,6 +59,15 @@ final class Mapping {
     private final int sliceBits;
 
     private final int sliceBytes;
+
+    /** Bytes of a part of a cluster, as a power of two: a page at least, and 64 parts at most. */
+    private final int partBits;
+
+    /** The bits of a cluster whose parts are all stored. */
+    private final long allParts;
+
+    /** How many clusters are stored in parts. */
+    private volatile int partials;
 
     /** Bits that an entry of data that can be used without another look has not. */
     private final long notPlain;
@@ -96,7 +112,9 @@ final class Mapping {
                 clusterBits
                         + Integer.numberOfTrailingZeros(sliceBytes)
                         - (header.extendedL2 ? 4 : 3);
-        notPlain = COMPRESSED | zeroFlag | OFFSET & clusterMask;
+        notPlain = COMPRESSED | zeroFlag | PARTIAL | OFFSET & clusterMask;
+        partBits = Math.max(12, clusterBits - 6);
+        allParts = clusterBits <= partBits ? 1 : -1L >>> 64 - (1 << clusterBits - partBits);
         cache = new SliceCache(cacheSlices);
         long[] table = new long[l1Entries];
         ByteBuffer stored = file.read(l1Offset, 8 * l1Entries);
@@ -190,6 +208,15 @@ final class Mapping {
         Slice slice = into.slice;
         int index = into.index;
         long entry = slice.word(index);
+        while (isPartial(entry)) {
+            long parts = slice.parts(index);
+            long now = slice.word(index);
+            if (now == entry) { // so the parts are those of this place
+                findParts(offset, most, parts, entry, into);
+                return;
+            }
+            entry = now;
+        }
         Kind kind = kind(entry);
         into.kind = kind;
         into.entry = entry;
@@ -212,6 +239,23 @@ final class Mapping {
             }
         }
         into.length = Math.min(most, length);
+    }
+
+    /** Whether a cluster is stored in parts. */
+    boolean isPartial(long entry) {
+        return !extended && (entry & (COMPRESSED | PARTIAL)) == PARTIAL;
+    }
+
+    private void findParts(long offset, long most, long parts, long entry, Cursor into) {
+        int part = (int) (offset & clusterMask) >>> partBits;
+        boolean stored = (parts >>> part & 1) != 0;
+        long same = (stored ? ~parts : parts) & -1L << part | ~allParts;
+        int end = Math.min(Long.numberOfTrailingZeros(same), 1 << clusterBits - partBits);
+        into.kind = stored ? Kind.DATA : Kind.UNALLOCATED;
+        into.host = (entry & OFFSET) + (offset & clusterMask);
+        into.copied = true;
+        into.entry = entry;
+        into.length = Math.min(most, ((long) end << partBits) - (offset & clusterMask));
     }
 
     private void check(long entry, Kind kind, long offset) throws BlockIoException {
@@ -340,6 +384,11 @@ final class Mapping {
                 return null;
             }
             stored.asLongBuffer().get(words);
+            for (int i = 0; i < words.length && !extended; i++) {
+                if (isPartial(words[i])) {
+                    words[i] &= ~PARTIAL; // reserved in the file
+                }
+            }
             Slice slice = new Slice(number, place, words);
             lock.lock();
             try {
@@ -440,11 +489,16 @@ final class Mapping {
     }
 
     /** Sets the entry of a cluster; it is known to be in that slice. */
+    @SuppressWarnings("NonAtomicOperationOnVolatileField") // with the metadata lock
     void set(Slice slice, long offset, long entry, long bitmap, boolean loses) {
         int index = (int) (offset >>> clusterBits) & (sliceBytes >>> (extended ? 4 : 3)) - 1;
         if (extended) {
             slice.set(index, entry, bitmap);
         } else {
+            if (isPartial(slice.word(index))) {
+                slice.partials--;
+                partials--;
+            }
             slice.set(index, entry);
         }
         slice.dirty = true;
@@ -452,6 +506,57 @@ final class Mapping {
         if (loses) {
             losses++;
         }
+    }
+
+    /** Whether a new cluster can be stored in parts. */
+    boolean hasParts() {
+        return !extended && !dataFile && allParts != 1;
+    }
+
+    /** Bytes of a part of a cluster, as a power of two. */
+    int partBits() {
+        return partBits;
+    }
+
+    /** How many clusters are stored in parts. */
+    int partials() {
+        return partials;
+    }
+
+    /**
+     * Says that some parts of a new cluster are stored. The file is not told before all of them
+     * are.
+     */
+    @SuppressWarnings("NonAtomicOperationOnVolatileField") // with the metadata lock
+    void setParts(Slice slice, long offset, long host, long parts) {
+        int index = (int) (offset >>> clusterBits) & (sliceBytes >>> 3) - 1;
+        long entry = host | COPIED | PARTIAL;
+        boolean known = slice.word(index) == entry;
+        long now = known ? slice.parts(index) | parts : parts;
+        slice.setParts(index, now);
+        if (!known) {
+            slice.set(index, entry);
+            slice.partials++;
+            partials++;
+            changes++;
+        }
+        if (now == allParts) {
+            set(slice, offset, host | COPIED, 0, false);
+        }
+    }
+
+    /** The first bytes of the clusters that are stored in parts. */
+    long[] partialClusters() {
+        long[] all = new long[partials];
+        int count = 0;
+        for (Slice slice : cache.partial()) {
+            for (int i = 0; i < slice.words.length; i++) {
+                if (isPartial(slice.word(i))) {
+                    all[count++] = (slice.number << sliceBits) + ((long) i << clusterBits);
+                }
+            }
+        }
+        return all;
     }
 
     /** The entry of a cluster as it is; it is known to be in that slice. */
@@ -501,6 +606,11 @@ final class Mapping {
             ByteBuffer buffer = ImageFile.buffer(sliceBytes);
             LongBuffer longs = buffer.asLongBuffer();
             longs.put(slice.words);
+            for (int word = 0; word < slice.words.length && slice.partials > 0; word++) {
+                if (isPartial(slice.words[word])) {
+                    longs.put(word, 0); // there is not enough of it yet
+                }
+            }
             data.add(buffer);
             places[i] = slice.place;
             slice.dirty = false;

@@ -62,7 +62,10 @@ final class Qcow2Image implements BlockImage {
     // Of an image that may be written; null otherwise
     private final Refcounts refcounts;
     private final Commit commit;
+    private final PartialClusters partials;
     private final Writer writer;
+    private final CompressedWriter compressed;
+    private final Clearing clearing;
     private final InFlight inFlight;
 
     private volatile long size;
@@ -114,7 +117,10 @@ final class Qcow2Image implements BlockImage {
             if (readOnly) {
                 refcounts = null;
                 commit = null;
+                partials = null;
                 writer = null;
+                compressed = null;
+                clearing = null;
                 inFlight = null;
                 return;
             }
@@ -122,13 +128,15 @@ final class Qcow2Image implements BlockImage {
             boolean discards = options.passDiscardRequest().orElse(spec.flags().discard());
             commit = new Commit(header, file, data, refcounts, mapping, overlaps, lock, discards);
             inFlight = commit.inFlight();
-            writer =
-                    new Writer(
-                            new Writer.Parts(
-                                    header, file, data, backing, refcounts, mapping, reader, commit,
-                                    overlaps, lock, scratches),
-                            options.discardNoUnref().orElse(false),
-                            discards);
+            Changes changes =
+                    new Changes(
+                            header, file, data, backing, refcounts, mapping, reader, commit,
+                            overlaps, lock, scratches);
+            partials = new PartialClusters(changes, nodeName);
+            writer = new Writer(changes, partials);
+            compressed = new CompressedWriter(changes, partials);
+            boolean keeps = options.discardNoUnref().orElse(false);
+            clearing = new Clearing(changes, partials, keeps, discards);
             protectMetadata();
             becomeWriter();
         } catch (BlockIoException e) {
@@ -349,7 +357,7 @@ final class Qcow2Image implements BlockImage {
             write(offset, from, true);
         }
         if ((flags & RequestFlags.FUA) != 0) {
-            commit.flush();
+            partials.flush();
         }
     }
 
@@ -384,7 +392,7 @@ final class Qcow2Image implements BlockImage {
             long n = Math.min(cluster, bytes - done);
             byte[] plain = new byte[cluster];
             part.slice(from, done, n).copyTo(MemorySegment.ofArray(plain), 0);
-            if (!writer.writeCompressed(offset + done, plain)) {
+            if (!compressed.write(offset + done, plain)) {
                 write(offset + done, part, true);
             }
         }
@@ -396,7 +404,7 @@ final class Qcow2Image implements BlockImage {
             return;
         }
         checkUsable();
-        commit.flush();
+        partials.flush();
     }
 
     @Override
@@ -410,7 +418,7 @@ final class Qcow2Image implements BlockImage {
         long end = offset + length;
         long to = end == size ? end : end & -cluster;
         if (from < to) {
-            writer.clear(from, to, size, Writer.Clear.DISCARD);
+            clearing.clear(from, to, size, Clearing.How.DISCARD);
         }
     }
 
@@ -427,11 +435,11 @@ final class Qcow2Image implements BlockImage {
             zeroBytes(offset, end, fast);
         } else {
             zeroBytes(offset, from, fast);
-            clear(from, to, unmap ? Writer.Clear.UNMAP : Writer.Clear.ZERO, cursor);
+            clear(from, to, unmap ? Clearing.How.UNMAP : Clearing.How.ZERO, cursor);
             zeroBytes(to, end, fast);
         }
         if ((flags & RequestFlags.FUA) != 0) {
-            commit.flush();
+            partials.flush();
         }
     }
 
@@ -441,19 +449,19 @@ final class Qcow2Image implements BlockImage {
         if ((offset & cluster - 1) == 0) {
             return offset;
         }
-        long unit = writer.hasUnits(offset, cursor) ? 1L << header.unitBits : cluster;
+        long unit = clearing.hasUnits(offset, cursor) ? 1L << header.unitBits : cluster;
         return (up ? offset + unit - 1 : offset) & -unit;
     }
 
     /** Clears whole clusters as such and the subclusters before and behind them. */
-    private void clear(long from, long to, Writer.Clear how, Cursor cursor)
+    private void clear(long from, long to, Clearing.How how, Cursor cursor)
             throws BlockIoException {
         long cluster = header.clusterSize;
         long first = Math.min(to, from + cluster - 1 & -cluster);
         long last = to == size ? to : Math.max(first, to & -cluster);
-        writer.clear(from, first, size, how);
-        writer.clear(first, last, size, how);
-        writer.clear(last, to, size, how);
+        clearing.clear(from, first, size, how);
+        clearing.clear(first, last, size, how);
+        clearing.clear(last, to, size, how);
     }
 
     /** Writes zeroes where it is not zero already. */
@@ -498,6 +506,7 @@ final class Qcow2Image implements BlockImage {
             throw new BlockIoException(
                     Errno.ENOTSUP, "Can't resize a v2 image which has snapshots");
         }
+        partials.complete();
         long before = size;
         if (bytes < before) {
             size = bytes;
@@ -511,7 +520,7 @@ final class Qcow2Image implements BlockImage {
         long cluster = header.clusterSize;
         long from = bytes + cluster - 1 & -cluster;
         if (from < before) {
-            writer.clear(from, before, before, Writer.Clear.CUT);
+            clearing.clear(from, before, before, Clearing.How.CUT);
         }
         commit.exclusively(() -> writeSize(bytes));
     }
@@ -565,7 +574,7 @@ final class Qcow2Image implements BlockImage {
             at += n;
         }
         if (whole < end) {
-            writer.clear(whole, end, bytes, Writer.Clear.UNMAP);
+            clearing.clear(whole, end, bytes, Clearing.How.UNMAP);
         }
     }
 
@@ -631,13 +640,17 @@ final class Qcow2Image implements BlockImage {
 
     @Override
     public void close() {
-        if (readOnly || corrupt) {
+        if (readOnly) {
+            return;
+        }
+        partials.close();
+        if (corrupt) {
             return;
         }
         try {
-            commit.flush();
-            commit.flush(); // with the counts of what the first one has let go
-            commit.flush();
+            partials.flush();
+            partials.flush(); // with the counts of what the first one has let go
+            partials.flush();
             if (file.length() > lengthBefore) {
                 long used = refcounts.used() << header.clusterBits;
                 if (used < file.length()) {

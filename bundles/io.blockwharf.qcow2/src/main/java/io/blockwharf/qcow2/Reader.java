@@ -103,7 +103,8 @@ final class Reader {
         return true;
     }
 
-    private boolean readBelow(long offset, IoVector into, boolean wait, Scratch scratch)
+    /** Reads what the backing file shows, or zeroes. */
+    boolean readBelow(long offset, IoVector into, boolean wait, Scratch scratch)
             throws BlockIoException {
         if (backing.isEmpty()) {
             into.fillZero();
@@ -213,24 +214,24 @@ final class Reader {
         mapping.find(offset, size - offset, cursor, true);
         Slice slice = cursor.slice;
         Kind kind = cursor.kind;
-        boolean stored = kind == Kind.DATA || kind == Kind.COMPRESSED;
+        boolean stored = isStored(cursor);
         long end = offset + cursor.length;
         while (end < size && slice != null) {
             mapping.find(end, size - end, cursor, true);
-            boolean same =
-                    stored
-                            ? cursor.kind == Kind.DATA || cursor.kind == Kind.COMPRESSED
-                            : cursor.kind == kind;
+            boolean same = stored ? isStored(cursor) : cursor.kind == kind && !isStored(cursor);
             if (cursor.slice != slice || !same) {
                 break;
             }
             end += cursor.length;
         }
-        if (kind == Kind.UNALLOCATED && backing.isPresent() && offset < backing.get().length()) {
+        if (!stored
+                && kind == Kind.UNALLOCATED
+                && backing.isPresent()
+                && offset < backing.get().length()) {
             return below(offset, Math.min(end, backing.get().length()));
         }
         Extent run =
-                kind == Kind.UNALLOCATED
+                !stored && kind == Kind.UNALLOCATED
                         ? new Extent(offset, end - offset, false, true, 0)
                         : new Extent(offset, end - offset, stored, !stored, 1);
         var described = new Slice.Described<>(stored ? losses : changes, run);
@@ -240,6 +241,13 @@ final class Reader {
             slice.extent = described;
         }
         return run;
+    }
+
+    /** Clusters that are stored in parts count as a whole: they are about to be. */
+    private boolean isStored(Cursor cursor) {
+        return cursor.kind == Kind.DATA
+                || cursor.kind == Kind.COMPRESSED
+                || mapping.isPartial(cursor.entry);
     }
 
     private Extent below(long offset, long end) throws BlockIoException {

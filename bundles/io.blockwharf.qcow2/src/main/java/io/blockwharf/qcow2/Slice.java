@@ -32,6 +32,12 @@ final class Slice {
     /** Requests that are about to change it. */
     int pins;
 
+    /** How many of its clusters are stored in parts. */
+    int partials;
+
+    /** Of clusters that are stored in parts: which ones are, as bits. Null until there is one. */
+    private volatile long[] parts;
+
     /** Has been asked since somebody looked; nothing depends on it. */
     boolean used = true;
 
@@ -55,7 +61,7 @@ final class Slice {
 
     /** Whether it may be pushed out. */
     boolean idle() {
-        return !dirty && !writing && pins == 0;
+        return !dirty && !writing && pins == 0 && partials == 0;
     }
 
     /** An entry of one word. */
@@ -65,6 +71,19 @@ final class Slice {
 
     void set(int index, long entry) {
         WORDS.setRelease(words, index, entry);
+    }
+
+    /** The stored parts of a cluster whose entry is {@link Mapping#PARTIAL}. */
+    long parts(int index) {
+        return (long) WORDS.getAcquire(parts, index);
+    }
+
+    /** Sets them; before the entry says so, if it does not yet. */
+    void setParts(int index, long bits) {
+        if (parts == null) {
+            parts = new long[words.length];
+        }
+        WORDS.setRelease(parts, index, bits);
     }
 
     /** The two words of an entry with a bitmap, as they were at one moment. */

@@ -4,6 +4,7 @@ import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Predicate;
 
 /**
  * The slices in memory: a set-associative cache. Any thread looks without waiting; slices come and
@@ -96,13 +97,22 @@ final class SliceCache {
 
     /** The slices that are to be written. */
     List<Slice> dirty() {
-        List<Slice> dirty = new ArrayList<>();
+        return those(slice -> slice.dirty);
+    }
+
+    /** The slices with clusters that are stored in parts. */
+    List<Slice> partial() {
+        return those(slice -> slice.partials > 0);
+    }
+
+    private List<Slice> those(Predicate<Slice> wanted) {
+        List<Slice> found = new ArrayList<>();
         for (Slice slice : slots) {
-            if (slice != null && slice.dirty) {
-                dirty.add(slice);
+            if (slice != null && wanted.test(slice)) {
+                found.add(slice);
             }
         }
-        return dirty;
+        return found;
     }
 
     /** Lets go of what was not used since this was called last: cache-clean-interval. */

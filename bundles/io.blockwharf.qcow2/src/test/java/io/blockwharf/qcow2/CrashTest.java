@@ -3,6 +3,7 @@ package io.blockwharf.qcow2;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.RequestFlags;
@@ -118,21 +119,37 @@ class CrashTest {
         }
     }
 
-    @ParameterizedTest(name = "{0}, lost with the host: {1}")
+    @ParameterizedTest(name = "{0}, lost with the host: {1}, backing file: {2}")
     @CsvSource({
-        "compat=1.1,                     false",
-        "compat=1.1,                     true",
-        "cluster_size=512,               true",
-        "'cluster_size=512,refcount_bits=64', true",
-        "'extended_l2=on,cluster_size=16k', true",
-        "lazy_refcounts=on,              true",
-        "compat=0.10,                    true",
-        "refcount_bits=1,                false",
+        "compat=1.1,                     false, false",
+        "compat=1.1,                     true,  false",
+        "compat=1.1,                     false, true",
+        "compat=1.1,                     true,  true",
+        "cluster_size=2M,                true,  true",
+        "cluster_size=16k,               true,  true",
+        "compat=0.10,                    true,  true",
+        "cluster_size=512,               true,  false",
+        "'cluster_size=512,refcount_bits=64', true, false",
+        "'extended_l2=on,cluster_size=16k', true, true",
+        "lazy_refcounts=on,              true,  false",
+        "compat=0.10,                    true,  false",
+        "refcount_bits=1,                false, false",
     })
-    void atAnyWriteTheFileIsConsistent(String options, boolean host) throws Exception {
-        Path path = Disk.create(folder.resolve("a.qcow2"), "" + SIZE, "-o", options);
+    void atAnyWriteTheFileIsConsistent(String options, boolean host, boolean below)
+            throws Exception {
+        Path path = folder.resolve("a.qcow2");
+        Path base = folder.resolve("base.raw");
         byte[] flushed = new byte[SIZE];
         Random random = new Random(options.hashCode() + (host ? 1 : 0));
+        if (below) {
+            byte[] content = new byte[SIZE - 5 * 65_536 - 512];
+            random.nextBytes(content);
+            Files.write(base, content);
+            System.arraycopy(content, 0, flushed, 0, content.length);
+            Disk.create(path, "" + SIZE, "-o", options, "-b", base.toString(), "-F", "raw");
+        } else {
+            Disk.create(path, "" + SIZE, "-o", options);
+        }
         for (int round = 0; round < 14; round++) {
             byte[] model = flushed.clone();
             byte[] touched = new byte[SIZE]; // since the last flush
@@ -142,7 +159,7 @@ class CrashTest {
                 disk =
                         Disk.openOn(
                                 file,
-                                Map.of(),
+                                below(base),
                                 Disk.options(
                                         Map.of(
                                                 "l2-cache-size",
@@ -169,7 +186,7 @@ class CrashTest {
             }
             file.close();
             Disk.check(path, true);
-            try (Disk after = Disk.open(path, false)) {
+            try (Disk after = Disk.open(path, false, Disk.PLAIN, below(base))) {
                 byte[] now = after.read(0, SIZE);
                 for (int i = 0; i < SIZE; i++) {
                     if (touched[i] == 0 && now[i] != flushed[i]) {
@@ -181,10 +198,15 @@ class CrashTest {
         }
     }
 
+    private static Map<String, BlockNode> below(Path base) throws IOException {
+        return Files.exists(base) ? Map.of("backing", new DiskFile(base, false)) : Map.of();
+    }
+
     private static void operate(Disk disk, byte[] model, byte[] touched, Random random)
             throws BlockIoException {
         int offset = random.nextInt(SIZE) & -512;
-        int length = Math.min(512 * (1 + random.nextInt(200)), SIZE - offset);
+        int most = random.nextBoolean() ? 20 : 200;
+        int length = Math.min(512 * (1 + random.nextInt(most)), SIZE - offset);
         Arrays.fill(touched, offset, offset + length, (byte) 1);
         switch (random.nextInt(6)) {
             case 0 -> {

@@ -182,6 +182,11 @@ class DiskFile implements BlockNode {
     }
 
     @Override
+    public synchronized void grow(long bytes) throws BlockIoException {
+        BlockNode.super.grow(bytes);
+    }
+
+    @Override
     public void permissions(Set<Permission> taken, Set<Permission> shared) {}
 
     @Override

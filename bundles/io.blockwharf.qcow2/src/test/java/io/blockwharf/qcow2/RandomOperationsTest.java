@@ -19,6 +19,8 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Random;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * Random operations on images of every kind against a model in memory, with qemu-img as the judge
@@ -112,6 +114,7 @@ class RandomOperationsTest {
         try (Disk disk = Disk.open(path, false, sizes, open(others))) {
             assertArrayEquals(model, disk.read(0, model.length));
             describes(disk, model);
+            agreesWithMap(disk, path, options);
         }
     }
 
@@ -201,5 +204,36 @@ class RandomOperationsTest {
             }
             at = extent.end();
         }
+    }
+
+    private static final Pattern MAPPED =
+            Pattern.compile(
+                    "\"start\": (\\d+), \"length\": (\\d+), \"depth\": (\\d+), .*?\"zero\": (\\w+),"
+                            + " \"data\": (\\w+)");
+
+    /**
+     * What qemu-img map tells is what we tell. It also looks for holes in what is stored; we call
+     * that data.
+     */
+    private static void agreesWithMap(Disk disk, Path path, String options) throws Exception {
+        String map = Disk.run("qemu-img", "map", "--output=json", path.toString()).ok();
+        boolean holes = options.contains("preallocation") || options.contains("data_file");
+        long at = 0;
+        for (Matcher each = MAPPED.matcher(map); each.find(); ) {
+            assertEquals(at, Long.parseLong(each.group(1)));
+            long end = at + Long.parseLong(each.group(2));
+            int depth = Integer.parseInt(each.group(3)) + 1;
+            boolean zero = Boolean.parseBoolean(each.group(4));
+            boolean data = Boolean.parseBoolean(each.group(5));
+            while (at < end) {
+                Extent ours = disk.image.extentAt(at, end - at);
+                String where = ours + " is for QEMU: " + each.group();
+                assertTrue(ours.data() == data || holes && ours.data(), where);
+                assertTrue(ours.zero() == zero || holes && zero, where);
+                assertTrue(!data || ours.depth() == depth, where);
+                at = Math.min(end, ours.end());
+            }
+        }
+        assertEquals(disk.image.length(), at);
     }
 }

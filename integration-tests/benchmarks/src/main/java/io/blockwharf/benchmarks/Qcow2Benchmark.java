@@ -34,6 +34,12 @@ public final class Qcow2Benchmark {
 
     private static final Duration WARM_UP = Duration.ofSeconds(1);
 
+    /**
+     * How long the daemon is loaded before its allocations count. Until the last compiler has seen
+     * them, the JDK's calls of native functions allocate.
+     */
+    private static final Duration COMPILATION = Duration.ofSeconds(15);
+
     private static final double RANDOM = 3;
     private static final double SEQUENTIAL = 1.2;
 
@@ -348,7 +354,7 @@ public final class Qcow2Benchmark {
                 servers.add(start(peers().getFirst(), List.of(image(row, "image")), false));
                 clients.add(connect(row, servers.getFirst(), 0));
                 try (var probe = AllocationProbe.attach(servers.getFirst().process().pid())) {
-                    clients.getFirst().run(row.load, Duration.ofSeconds(WARM_UPS));
+                    clients.getFirst().run(row.load, COMPILATION);
                     probe.reset();
                     Sample sample = clients.getFirst().run(row.load, options.duration());
                     result.put(row.title, (double) probe.bytes() / sample.requests());
