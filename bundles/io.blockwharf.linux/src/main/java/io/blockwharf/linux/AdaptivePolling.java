@@ -26,6 +26,11 @@ public final class AdaptivePolling {
         this.shrink = shrink;
     }
 
+    /** Whether it has to be told how long waits take. */
+    boolean learns() {
+        return maxNanos > 0;
+    }
+
     /** Nanoseconds to poll before the next sleep; 0 to sleep at once. */
     public long nanos() {
         return nanos;

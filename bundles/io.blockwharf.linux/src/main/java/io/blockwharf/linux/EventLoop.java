@@ -253,14 +253,11 @@ public final class EventLoop implements AutoCloseable {
     private void run() {
         int polledRounds = 0;
         while (!closing) {
-            boolean busy = runTasks();
-            AdaptivePolling rule = polling;
-            long start = pollers.length > 0 ? System.nanoTime() : 0;
-            busy |= pollUntil(start + rule.nanos());
+            boolean busy = runTasks() | pollOnce();
             try {
                 if (!busy) {
                     polledRounds = 0;
-                    sleep();
+                    await();
                 } else if (++polledRounds == POLLED_ROUNDS) {
                     polledRounds = 0;
                     dispatch(epoll.await(0));
@@ -269,9 +266,6 @@ public final class EventLoop implements AutoCloseable {
                 report(e);
                 break; // the loop cannot wait any more
             }
-            if (pollers.length > 0 && !busy) {
-                rule.waited(System.nanoTime() - start);
-            }
         }
         ended = true;
         runTasks();
@@ -279,26 +273,41 @@ public final class EventLoop implements AutoCloseable {
         wake.close();
     }
 
-    /** Asks all pollers, until one has found work or it is {@code deadline}; at least once. */
-    private boolean pollUntil(long deadline) {
-        if (pollers.length == 0) {
-            return false;
+    /** Polls as long as the rule says, and then sleeps. */
+    private void await() throws LinuxException {
+        AdaptivePolling rule = polling;
+        boolean learns = rule.learns() && pollers.length > 0;
+        long start = learns ? System.nanoTime() : 0;
+        if (learns && rule.nanos() > 0 && pollUntil(start + rule.nanos())) {
+            return;
         }
-        boolean found = false;
-        do {
-            for (Poller poller : pollers) {
-                try {
-                    found |= poller.source.poll();
-                } catch (RuntimeException | Error e) {
-                    report(e);
-                }
-            }
-            if (found || !tasks.isEmpty()) {
+        sleep();
+        if (learns) {
+            rule.waited(System.nanoTime() - start);
+        }
+    }
+
+    /** Asks all pollers until one has found work, there is a task, or it is {@code deadline}. */
+    private boolean pollUntil(long deadline) {
+        while (System.nanoTime() - deadline < 0) {
+            Thread.onSpinWait();
+            if (pollOnce() || !tasks.isEmpty()) {
                 return true;
             }
-            Thread.onSpinWait();
-        } while (System.nanoTime() - deadline < 0);
+        }
         return false;
+    }
+
+    private boolean pollOnce() {
+        boolean found = false;
+        for (Poller poller : pollers) {
+            try {
+                found |= poller.source.poll();
+            } catch (RuntimeException | Error e) {
+                report(e);
+            }
+        }
+        return found;
     }
 
     private void sleep() throws LinuxException {
