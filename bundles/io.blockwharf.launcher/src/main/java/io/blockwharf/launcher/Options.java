@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 /**
  * First pass over the command line: the options that are the process's own. Everything else keeps
@@ -42,6 +43,8 @@ record Options(
                     Map.entry("object", true),
                     Map.entry("shell", true),
                     Map.entry("trace", true));
+
+    private static final Pattern SHORT = Pattern.compile("-[hV]{2,}");
 
     Options {
         rest = List.copyOf(rest);
@@ -101,6 +104,9 @@ record Options(
             case "-V" -> "version";
             case "-T" -> "trace";
             default -> {
+                if (SHORT.matcher(arg).matches()) {
+                    yield longName(arg.substring(0, 2)); // both end it at once
+                }
                 if (!arg.startsWith("--")) {
                     yield arg;
                 }
@@ -148,6 +154,10 @@ record Options(
               --shell stdio|path=PATH
                                      offer the Gogo shell on the terminal or on a
                                      unix socket
+
+              -T, --trace [[enable=]PATTERN][,events=FILE][,file=FILE]
+                                     write trace events to standard error or to a
+                                     file; '--trace help' lists them
 
               --daemonize            go to the background; the caller's process ends
                                      when everything is ready

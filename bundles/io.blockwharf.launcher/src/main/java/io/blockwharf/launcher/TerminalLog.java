@@ -14,6 +14,9 @@ import org.osgi.util.tracker.ServiceTracker;
  * channel.
  */
 final class TerminalLog implements LogListener {
+    /** Where trace events are logged that somebody has asked for. */
+    private static final String TRACE = "blockwharf.trace";
+
     private TerminalLog() {}
 
     /** Prints what the bundles log, for as long as the framework lives. */
@@ -32,7 +35,9 @@ final class TerminalLog implements LogListener {
 
     @Override
     public void logged(LogEntry entry) {
-        if (LogLevel.WARN.implies(entry.getLogLevel())) {
+        if (entry.getLoggerName().equals(TRACE)) {
+            System.err.println(entry.getMessage());
+        } else if (LogLevel.WARN.implies(entry.getLogLevel())) {
             print(entry.getMessage());
             if (entry.getException() != null) {
                 entry.getException().printStackTrace();

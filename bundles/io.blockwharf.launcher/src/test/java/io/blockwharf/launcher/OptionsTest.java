@@ -24,6 +24,9 @@ class OptionsTest {
                     --help                               | help      |
                     --he                                 | help      |
                     -V                                   | version   |
+                    -Vh                                  | version   |
+                    -hV                                  | help      |
+                    -Tnbd*                               | nothing   | -Tnbd*
                     --vers                               | version   |
                     --daemonize --blockdev x             | daemonize | --blockdev x
                     --daem                               | daemonize |

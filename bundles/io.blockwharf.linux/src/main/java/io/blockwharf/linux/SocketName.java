@@ -213,7 +213,8 @@ record SocketName(int family, byte[] bytes) {
         try {
             fd = Integer.parseInt(address.str());
         } catch (NumberFormatException e) {
-            throw new LinuxException("Unable to parse FD number " + address.str(), Errnos.EINVAL);
+            throw LinuxException.sentence(
+                    "Unable to parse FD number " + address.str(), Errnos.EINVAL);
         }
         return socket(fd, address.str());
     }

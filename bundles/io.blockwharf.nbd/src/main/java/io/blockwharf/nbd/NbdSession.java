@@ -1,6 +1,7 @@
 package io.blockwharf.nbd;
 
 import io.blockwharf.api.export.IoThread;
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.linux.Credentials;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
@@ -139,6 +140,7 @@ final class NbdSession {
 
     private void run() {
         boolean moved = false;
+        TraceEvent.NBD_CLIENT_CONNECTED.record(number);
         try {
             Optional<Terms> terms;
             try (var _ = server.handshakeLimit(this)) {
@@ -227,6 +229,7 @@ final class NbdSession {
     /** Remembers the export whose client this has become; called by the negotiation. */
     void attachedTo(NbdExport export) {
         attached = Optional.of(export);
+        TraceEvent.NBD_CLIENT_ATTACHED.record(number, export.name());
     }
 
     /** Ends the connection at once; requests in flight are finished first. From any thread. */
@@ -250,6 +253,7 @@ final class NbdSession {
 
     private void end() {
         boolean wrote = false;
+        TraceEvent.NBD_CLIENT_LEFT.record(number);
         if (transmission != null) {
             wrote = transmission.wrote();
             transmission.close();

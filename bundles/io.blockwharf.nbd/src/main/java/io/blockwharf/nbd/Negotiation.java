@@ -1,5 +1,6 @@
 package io.blockwharf.nbd;
 
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.nbd.wire.Command;
 import io.blockwharf.nbd.wire.Handshake;
 import io.blockwharf.nbd.wire.OptionReply;
@@ -109,6 +110,7 @@ final class Negotiation {
         receive((int) length);
         byte[] data = in.memory.asSlice(in.start, length).toArray(ValueLayout.JAVA_BYTE);
         in.start += (int) length;
+        TraceEvent.NBD_OPTION.record(session.number(), option);
         OptionRequest request = OptionRequest.decode(option, data);
         if (!fixed && !(request instanceof OptionRequest.ExportName)) {
             return Step.OVER; // "In non-fixed newstyle only one option can be set"

@@ -3,6 +3,7 @@ package io.blockwharf.qmp;
 import io.blockwharf.api.qmp.QmpCommand;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.QmpName;
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.linux.Descriptor;
 import io.blockwharf.linux.FdSets;
 import io.blockwharf.linux.LinuxException;
@@ -37,6 +38,7 @@ public final class AddFd implements QmpCommand<AddFd.Arguments, AddFd.Info> {
         int fd = descriptor.fd();
         try {
             long id = FdSets.ofProcess().add(arguments.fdsetId(), descriptor, arguments.opaque());
+            TraceEvent.MONITOR_FD_ADDED.record(id, fd);
             return new Info(id, fd);
         } catch (LinuxException e) {
             throw new QmpException(e.getMessage(), e);

@@ -4,6 +4,7 @@ import io.blockwharf.api.qmp.Nothing;
 import io.blockwharf.api.qmp.QmpCommand;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.QmpName;
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.linux.Descriptor;
 import io.blockwharf.linux.LinuxException;
 
@@ -23,8 +24,10 @@ public final class GetFd implements QmpCommand<GetFd.Arguments, Nothing> {
     @Override
     public Nothing execute(Arguments arguments) {
         Descriptor descriptor = Session.claimDescriptor();
+        int fd = descriptor.fd();
         try {
             Session.CURRENT.get().names().put(arguments.fdname(), descriptor);
+            TraceEvent.MONITOR_FD_NAMED.record(arguments.fdname(), fd);
             return Nothing.NOTHING;
         } catch (LinuxException e) {
             throw new QmpException(e.getMessage(), e);

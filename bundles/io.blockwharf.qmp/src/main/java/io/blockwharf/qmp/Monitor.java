@@ -2,6 +2,7 @@ package io.blockwharf.qmp;
 
 import io.blockwharf.api.qmp.QmpDispatcher;
 import io.blockwharf.api.qmp.QmpEvent;
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.linux.FdSets;
 import io.blockwharf.linux.NamedDescriptors;
 import io.blockwharf.qmp.chardev.Chardev;
@@ -48,11 +49,13 @@ final class Monitor implements AutoCloseable {
                     if (closed) {
                         return;
                     }
+                    TraceEvent.QMP_CLIENT_CONNECTED.record(name);
                     FdSets.ofProcess().clientCame();
                     try {
                         current.run();
                     } finally {
                         FdSets.ofProcess().clientLeft();
+                        TraceEvent.QMP_CLIENT_LEFT.record(name);
                     }
                 } finally {
                     session = Optional.empty();

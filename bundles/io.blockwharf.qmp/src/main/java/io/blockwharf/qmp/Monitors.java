@@ -3,6 +3,7 @@ package io.blockwharf.qmp;
 import io.blockwharf.api.qmp.QmpDispatcher;
 import io.blockwharf.api.qmp.QmpEvent;
 import io.blockwharf.api.qmp.QmpEventListener;
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.qmp.chardev.Chardev;
 import io.blockwharf.qmp.chardev.Chardevs;
 import io.blockwharf.qmp.wire.JsonText;
@@ -50,6 +51,7 @@ public final class Monitors implements QmpEventListener {
 
     @Override
     public void event(QmpEvent event) {
+        TraceEvent.QMP_EVENT.record(event.name());
         for (Monitor monitor : monitors) {
             monitor.event(event);
         }

@@ -4,6 +4,7 @@ import io.blockwharf.api.qmp.QmpDispatcher;
 import io.blockwharf.api.qmp.QmpEvent;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.QmpException.ErrorClass;
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.linux.Descriptor;
 import io.blockwharf.linux.NamedDescriptors;
 import io.blockwharf.qmp.chardev.Peer;
@@ -61,6 +62,7 @@ final class Session {
 
     private final QmpDispatcher dispatcher;
     private final Peer peer;
+    private final String name;
     private final JsonText style;
     private final Logger logger;
     private final Outbox outbox;
@@ -87,6 +89,7 @@ final class Session {
         this.dispatcher = dispatcher;
         this.peer = peer;
         this.names = names;
+        this.name = name;
         this.style = style;
         this.logger = logger;
         outbox = new Outbox(peer, "qmp " + name + " output");
@@ -241,11 +244,22 @@ final class Session {
             for (Queued next = requests.take(); next != END && !ending; next = requests.take()) {
                 mark = next.mark();
                 passed.settle(mark);
-                outbox.send(bytes(answer(next.request())));
+                outbox.send(bytes(traced(next.request())));
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
+    }
+
+    private Map<String, Object> traced(Request request) {
+        if (!(request instanceof Request.Execute execute)) {
+            return answer(request);
+        }
+        TraceEvent.QMP_COMMAND_IN.record(name, execute.command());
+        Map<String, Object> answer = answer(request);
+        TraceEvent.QMP_COMMAND_OUT.record(
+                name, execute.command(), answer.getOrDefault("error", "ok"));
+        return answer;
     }
 
     private Map<String, Object> answer(Request request) {

@@ -48,7 +48,7 @@ record Program(String path, String name) {
             return new Ended(
                     process.exitValue(),
                     Files.readString(out, StandardCharsets.UTF_8),
-                    errors.replace(name + ": ", ""));
+                    errors.replaceAll(name + ": ?", ""));
         } finally {
             process.destroyForcibly();
         }

@@ -15,6 +15,7 @@ import io.blockwharf.api.export.IoThread;
 import io.blockwharf.api.qmp.ObjectStore;
 import io.blockwharf.api.qmp.QmpEvents;
 import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.core.control.ControlLock;
 import io.blockwharf.core.graph.BlockGraph;
 import io.blockwharf.core.graph.Node;
@@ -252,6 +253,7 @@ public final class ExportRegistry implements BlockExports {
             throw e;
         }
         entries.put(id, entry);
+        TraceEvent.BLOCK_EXPORT_ADDED.record(id, options.type(), options.nodeName());
         // On a thread of its own: the one that completes it may be one that serves.
         entry.export
                 .closed()
@@ -378,6 +380,7 @@ public final class ExportRegistry implements BlockExports {
                 logger.error("Export {} could not give its node back", entry.id, e);
             }
             entries.remove(entry.id);
+            TraceEvent.BLOCK_EXPORT_REMOVED.record(entry.id);
             events.emit(new BlockExportDeleted(entry.id));
         }
     }

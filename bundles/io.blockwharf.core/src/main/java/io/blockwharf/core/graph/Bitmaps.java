@@ -4,6 +4,7 @@ import io.blockwharf.api.block.ChildRole;
 import io.blockwharf.api.block.DirtyBitmaps;
 import io.blockwharf.api.qmp.Alternate;
 import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.core.control.ControlLock;
 
 import org.osgi.service.component.annotations.Activate;
@@ -90,6 +91,7 @@ public final class Bitmaps implements DirtyBitmaps {
         }
         node.observe(bitmap);
         node.bitmaps.put(name, bitmap);
+        TraceEvent.DIRTY_BITMAP_ADDED.record(nodeName, name);
     }
 
     void remove(String node, String name) {
@@ -97,6 +99,7 @@ public final class Bitmaps implements DirtyBitmaps {
         bitmap.checkFree();
         bitmap.node().unobserve(bitmap);
         bitmap.node().bitmaps.remove(name);
+        TraceEvent.DIRTY_BITMAP_REMOVED.record(node, name);
     }
 
     void clear(String node, String name) {

@@ -12,6 +12,7 @@ import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.NodeSpec;
 import io.blockwharf.api.block.Permission;
 import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.core.control.ControlLock;
 import io.blockwharf.core.qapi.Binder;
 import io.blockwharf.core.qapi.Branches;
@@ -267,6 +268,7 @@ public final class BlockGraph {
                 child.parent = node;
             }
             nodes.put(name, node);
+            TraceEvent.BLOCK_NODE_OPENED.record(name, options.driver());
             return node;
         } catch (RuntimeException | Error e) {
             List.copyOf(children.values()).reversed().forEach(this::detach);
@@ -431,6 +433,7 @@ public final class BlockGraph {
 
     private void close(Node node) {
         nodes.remove(node.name);
+        TraceEvent.BLOCK_NODE_CLOSED.record(node.name);
         if (!node.readOnly && !node.options.noFlush()) {
             try {
                 node.image.flush();

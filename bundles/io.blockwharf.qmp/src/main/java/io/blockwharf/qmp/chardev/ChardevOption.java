@@ -11,9 +11,10 @@ import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Reference;
 
+import java.lang.reflect.RecordComponent;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -86,12 +87,33 @@ public final class ChardevOption implements QmpCommand<ChardevOption.Arguments, 
             Optional<Boolean> signal,
             @SizeValue Optional<Long> size) {}
 
-    /** The names of the options. */
-    public static final Set<String> NAMES =
+    /** What the value of an option is, as its text is checked before anything else. */
+    public enum Type {
+        TEXT,
+        NUMBER,
+        SIZE
+    }
+
+    /** The options by name. */
+    public static final Map<String, Type> TYPES =
             Stream.of(Arguments.class.getRecordComponents())
-                    .map(component -> component.getName().replace("_", ""))
-                    .map(name -> name.replaceAll("(?=[A-Z])", "-").toLowerCase(Locale.ROOT))
-                    .collect(Collectors.toUnmodifiableSet());
+                    .collect(
+                            Collectors.toUnmodifiableMap(
+                                    component ->
+                                            component
+                                                    .getName()
+                                                    .replace("_", "")
+                                                    .replaceAll("(?=[A-Z])", "-")
+                                                    .toLowerCase(Locale.ROOT),
+                                    ChardevOption::type));
+
+    private static Type type(RecordComponent component) {
+        if (component.isAnnotationPresent(SizeValue.class)) {
+            return Type.SIZE;
+        }
+        String generic = component.getGenericType().getTypeName();
+        return generic.contains("Long") || generic.contains("Integer") ? Type.NUMBER : Type.TEXT;
+    }
 
     private final Chardevs chardevs;
 

@@ -1,5 +1,6 @@
 package io.blockwharf.qmp.chardev;
 
+import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.SocketAddress;
@@ -53,6 +54,7 @@ final class SocketClient implements Chardev {
             }
         }
         while (reconnectMillis > 0 && pause()) {
+            TraceEvent.CHARDEV_RECONNECT.record(id);
             try {
                 return Optional.of(peer(FdSocket.connect(address)));
             } catch (LinuxException e) {

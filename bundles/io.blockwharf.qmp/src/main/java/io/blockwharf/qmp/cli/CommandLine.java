@@ -5,6 +5,7 @@ import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.qmp.chardev.ChardevOption;
 import io.blockwharf.qmp.chardev.Chardevs;
 import io.blockwharf.qmp.chardev.QueryChardevBackends;
+import io.blockwharf.qmp.trace.TraceOption;
 import io.blockwharf.qmp.wire.JsonReader;
 
 import org.osgi.service.component.annotations.Activate;
@@ -18,6 +19,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.Function;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
@@ -32,6 +34,9 @@ import java.util.stream.Collectors;
 public final class CommandLine implements Function<List<String>, Optional<String>> {
     private static final String CHARDEV = "chardev";
     private static final String OBJECT = "object";
+    private static final String TRACE = "trace";
+
+    private static final Pattern HELP_ON_CHARDEVS = Pattern.compile("(backend=)?(help|\\?)(,.*)?$");
 
     /** What {@link #apply} answers when there was only something to show. */
     private static final Optional<String> SHOWN = Optional.of("");
@@ -107,7 +112,7 @@ public final class CommandLine implements Function<List<String>, Optional<String
     private Found find(List<String> args, int index) throws UsageException {
         String arg = args.get(index);
         if (!arg.startsWith("--")) {
-            return findShort(arg, index);
+            return findShort(args, index);
         }
         int equals = arg.indexOf('=');
         String given = arg.substring(2, equals < 0 ? arg.length() : equals);
@@ -144,15 +149,29 @@ public final class CommandLine implements Function<List<String>, Optional<String
         return new Found(name, Optional.of(argument), arg + " " + argument, index + 2);
     }
 
-    private static Found findShort(String arg, int index) throws UsageException {
+    /** One letter after the other, the last of which may take what follows as its argument. */
+    private static Found findShort(List<String> args, int index) throws UsageException {
+        String arg = args.get(index);
         if (!arg.startsWith("-") || arg.equals("-")) {
             throw new UsageException(arg + ": Unexpected argument");
         }
-        return switch (arg.charAt(1)) {
-            case 'h' -> new Found("help", Optional.empty(), arg, index + 1);
-            case 'V' -> new Found("version", Optional.empty(), arg, index + 1);
-            default -> throw new UsageException("invalid option -- '" + arg.charAt(1) + "'");
-        };
+        for (int i = 1; i < arg.length(); i++) {
+            switch (arg.charAt(i)) {
+                case 'h', 'V' -> {} // the launcher's
+                case 'T' -> {
+                    if (i + 1 < arg.length()) {
+                        String joined = arg.substring(i + 1);
+                        return new Found(TRACE, Optional.of(joined), arg, index + 1);
+                    } else if (index + 1 == args.size()) {
+                        throw new UsageException("option requires an argument -- 'T'");
+                    }
+                    String next = args.get(index + 1);
+                    return new Found(TRACE, Optional.of(next), arg + " " + next, index + 2);
+                }
+                default -> throw new UsageException("invalid option -- '" + arg.charAt(i) + "'");
+            }
+        }
+        return new Found("help", Optional.empty(), arg, index + 1);
     }
 
     /** All long options by name; true: with an argument. */
@@ -166,8 +185,12 @@ public final class CommandLine implements Function<List<String>, Optional<String
     private Optional<String> help(Found found) {
         String argument = found.argument().orElseThrow();
         if (found.name().equals(CHARDEV)) {
-            boolean asked = argument.equals("help") || argument.equals("?");
-            return asked ? Optional.of(chardevHelp()) : Optional.empty();
+            return HELP_ON_CHARDEVS.matcher(argument).lookingAt()
+                    ? Optional.of(chardevHelp())
+                    : Optional.empty();
+        } else if (found.name().equals(TRACE)) {
+            boolean asked = List.of("help", "?").contains(trace(argument).get("enable"));
+            return asked ? Optional.of(TraceOption.help()) : Optional.empty();
         } else if (argument.startsWith("{")) {
             return Optional.empty();
         }
@@ -193,6 +216,9 @@ public final class CommandLine implements Function<List<String>, Optional<String
         String argument = found.argument().orElseThrow();
         if (found.name().equals(CHARDEV)) {
             chardev(found, argument);
+        } else if (found.name().equals(TRACE)) {
+            ((List<?>) dispatcher.option(TRACE, trace(argument), true))
+                    .forEach(warning -> warn(found, (String) warning));
         } else if (argument.startsWith("{")) {
             dispatcher.option(found.name(), json(argument), false);
         } else {
@@ -202,12 +228,22 @@ public final class CommandLine implements Function<List<String>, Optional<String
     }
 
     private void chardev(Found found, String argument) {
-        LegacyOptions options =
-                LegacyOptions.parse(argument, implied(CHARDEV), ChardevOption.NAMES);
-        options.warnings()
-                .forEach(warning -> logger.warn("{}: warning: {}", found.spelling(), warning));
-        dispatcher.option(CHARDEV, options.members(), true);
+        Map<String, Object> members =
+                LegacyOptions.parse(
+                        argument,
+                        implied(CHARDEV),
+                        ChardevOption.TYPES,
+                        warning -> warn(found, warning));
+        dispatcher.option(CHARDEV, members, true);
         chardevs.awaitClients();
+    }
+
+    private void warn(Found found, String warning) {
+        logger.warn("{}: warning: {}", found.spelling(), warning);
+    }
+
+    private static Map<String, Object> trace(String argument) {
+        return LegacyOptions.parse(argument, "enable", TraceOption.TYPES, _ -> {});
     }
 
     private String implied(String name) {

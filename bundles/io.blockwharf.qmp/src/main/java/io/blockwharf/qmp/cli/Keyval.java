@@ -63,8 +63,8 @@ public final class Keyval {
         }
         int valueStart = keyEnd + 1;
         if (!hasValue && first && !implied.isEmpty() && !key.isEmpty()) {
-            key = implied;
-            valueStart = start;
+            put(implied, key); // ends at its first comma, doubled or not
+            return keyEnd + 1;
         } else {
             check(key);
             if (!hasValue) {

@@ -1,32 +1,36 @@
 package io.blockwharf.qmp.cli;
 
 import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.qmp.chardev.ChardevOption.Type;
 
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
-import java.util.Set;
+import java.util.function.Consumer;
+import java.util.regex.Pattern;
 
 /**
  * {@code key=value,...} as QEMU's older options have it, of which {@code --chardev} is the last:
  * keys are not nested, a key without a value means {@code on}, and {@code no} before it means
  * {@code off}.
- *
- * @param members strings
- * @param warnings about forms that are better not used
  */
-record LegacyOptions(Map<String, Object> members, List<String> warnings) {
+final class LegacyOptions {
+    private static final Pattern NUMBER = Pattern.compile("[+-]?([0-9]+|0x[0-9a-fA-F]+)");
+    private static final Pattern SIZE = Pattern.compile("[0-9.]+([bBkKmMgGtTpPeE]|)");
+
+    private LegacyOptions() {}
+
     /**
      * Parses the parameters of an option.
      *
      * @param implied the key of a first value that has none
-     * @param known the keys that there are
-     * @throws QmpException if a key is not known
+     * @param types the keys that there are, with what their values are
+     * @param warn told about forms that are better not used
+     * @return strings by key
+     * @throws QmpException if a key is not known, or its value no number
      */
-    static LegacyOptions parse(String text, String implied, Set<String> known) {
+    static Map<String, Object> parse(
+            String text, String implied, Map<String, Type> types, Consumer<String> warn) {
         Map<String, Object> members = new LinkedHashMap<>();
-        List<String> warnings = new ArrayList<>();
         int position = 0;
         while (position < text.length()) {
             int end = end(text, position);
@@ -41,22 +45,43 @@ record LegacyOptions(Map<String, Object> members, List<String> warnings) {
                 key = implied;
                 value = parameter.replace(",,", ",");
             } else {
-                boolean negated = parameter.startsWith("no") && !known.contains(parameter);
+                boolean negated = parameter.startsWith("no") && !types.containsKey(parameter);
                 key = negated ? parameter.substring(2) : parameter;
                 value = negated ? "off" : "on";
                 if (!key.equals("help") && !key.equals("?")) {
-                    warnings.add(
+                    warn.accept(
                             "short-form boolean option '%s' deprecated\nPlease use %s=%s instead"
                                     .formatted(parameter, key, value));
                 }
             }
-            if (!known.contains(key)) {
+            if (!types.containsKey(key)) {
                 throw QmpException.generic("Invalid parameter '%s'", key);
             }
             members.put(key, value);
             position = end + 1;
         }
-        return new LegacyOptions(members, warnings);
+        members.forEach((key, value) -> check(types.get(key), key, (String) value));
+        return members;
+    }
+
+    private static void check(Type type, String key, String value) {
+        switch (type) {
+            case TEXT -> {} // words and switches are looked at by whoever takes them
+            case NUMBER -> {
+                if (!NUMBER.matcher(value).matches()) {
+                    throw QmpException.generic("Parameter '%s' expects a number", key);
+                }
+            }
+            case SIZE -> {
+                if (!SIZE.matcher(value).matches()) {
+                    throw QmpException.generic(
+                            "Parameter '%s' expects a non-negative number below 2^64\n"
+                                    + "Optional suffix k, M, G, T, P or E means kilo-, mega-,"
+                                    + " giga-, tera-, peta-\nand exabytes, respectively.",
+                            key);
+                }
+            }
+        }
     }
 
     /** Where the parameter ends: at a comma that is not doubled and stands in no key. */

@@ -23,11 +23,9 @@ class KeyvalTest {
                     nbd,id=a                 | {type=nbd, id=a}
                     type=nbd,id=a            | {type=nbd, id=a}
                     id=a                     | {id=a}
-                    nbd,,,id=x               | {type=nbd,, id=x}
                     nbd,                     | {type=nbd}
                     nbd,id=                  | {type=nbd, id=}
                     nbd,id=x,,y,name=z       | {type=nbd, id=x,y, name=z}
-                    x,,y,id=a                | {type=x,y, id=a}
                     nbd,id=a=b               | {type=nbd, id=a=b}
                     nbd,id=a,id=b            | {type=nbd, id=b}
                     nbd,a.b=1,a.c=2          | {type=nbd, a={b=1, c=2}}
@@ -53,6 +51,7 @@ class KeyvalTest {
                     """
                     nbd,id           | Expected '=' after parameter 'id'
                     id=e0,nbd        | Expected '=' after parameter 'nbd'
+                    nbd,,id=x        | Invalid parameter ''
                     ,id=3            | Invalid parameter ''
                     nbd,=x           | Invalid parameter ''
                     nbd,.a=3         | Invalid parameter '.a'
