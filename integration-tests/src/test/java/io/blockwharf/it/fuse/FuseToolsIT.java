@@ -75,6 +75,7 @@ class FuseToolsIT {
         Program.run(
                         "fio",
                         "--name=verify",
+                        "--verify_state_save=0",
                         "--filename=" + file,
                         "--rw=randwrite",
                         "--bs=4k",

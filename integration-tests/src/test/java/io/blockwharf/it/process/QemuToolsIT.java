@@ -137,6 +137,7 @@ class QemuToolsIT {
             Tools.run(
                             "fio",
                             "--name=verify",
+                            "--verify_state_save=0",
                             "--ioengine=nbd",
                             "--uri=" + uri,
                             "--rw=randwrite",
