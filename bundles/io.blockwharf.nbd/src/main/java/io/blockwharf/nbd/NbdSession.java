@@ -1,5 +1,9 @@
 package io.blockwharf.nbd;
 
+import io.blockwharf.nbd.link.Link;
+import io.blockwharf.nbd.link.PlainLink;
+import io.blockwharf.nbd.link.TlsLink;
+import io.blockwharf.nbd.link.Input;
 import io.blockwharf.api.export.IoThread;
 import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.linux.Credentials;
@@ -69,7 +73,7 @@ final class NbdSession {
      * @throws IOException if the handshake fails, or the client is not let in
      */
     Link startTls(TlsPolicy policy) throws IOException {
-        TlsLink secure = TlsLink.accept(socket, policy.credentials().newServerEngine());
+        TlsLink secure = TlsLink.open(socket, policy.credentials().newServerEngine());
         link = secure;
         Optional<String> identity = policy.credentials().identity(secure.session());
         if (!policy.admits().test(identity)) {

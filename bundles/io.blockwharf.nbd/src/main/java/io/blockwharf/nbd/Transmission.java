@@ -1,5 +1,7 @@
 package io.blockwharf.nbd;
 
+import io.blockwharf.nbd.link.Link;
+import io.blockwharf.nbd.link.Input;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.BlockQueue;

@@ -3,6 +3,7 @@ package io.blockwharf.nbd;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.blockwharf.nbd.link.Input;
 import com.code_intelligence.jazzer.junit.FuzzTest;
 
 import io.blockwharf.linux.FdSocket;

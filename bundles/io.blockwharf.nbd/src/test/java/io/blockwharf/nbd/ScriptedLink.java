@@ -1,5 +1,6 @@
 package io.blockwharf.nbd;
 
+import io.blockwharf.nbd.link.Link;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;

@@ -5,6 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.blockwharf.nbd.link.Link;
+import io.blockwharf.nbd.link.PlainLink;
+import io.blockwharf.nbd.link.TlsLink;
 import io.blockwharf.api.export.TlsCredentials;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.SocketAddress;
@@ -127,7 +130,7 @@ class TlsTest {
             if (versions.length > 0) {
                 engine.setEnabledProtocols(versions);
             }
-            link = TlsLink.accept(socket, engine);
+            link = TlsLink.open(socket, engine);
         }
 
         private void send(Link to, ByteBuffer bytes) throws IOException {

@@ -1,4 +1,4 @@
-package io.blockwharf.nbd;
+package io.blockwharf.nbd.link;
 
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -11,7 +11,7 @@ import java.lang.foreign.MemorySegment;
  * <p>On a link that waits, {@link #receive} and {@link #flush} block; on one that does not, they
  * tell.
  */
-interface Link extends AutoCloseable {
+public interface Link extends AutoCloseable {
     /** Result of {@link #receive}: nothing is there now. */
     long WOULD_BLOCK = -1;
 

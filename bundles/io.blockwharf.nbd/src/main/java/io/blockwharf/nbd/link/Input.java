@@ -1,4 +1,4 @@
-package io.blockwharf.nbd;
+package io.blockwharf.nbd.link;
 
 import io.blockwharf.linux.NativeMemory;
 
@@ -9,22 +9,28 @@ import java.lang.foreign.MemorySegment;
  * Bytes that have arrived and are not used yet: {@code [start, end)} of {@code memory}. Owned by
  * the thread that serves the connection, which moves {@code start} and {@code end} itself.
  */
-final class Input implements AutoCloseable {
+public final class Input implements AutoCloseable {
     /** Enough for the negotiation; a client that only sits there costs no more than this. */
     private static final int FIRST_CAPACITY = 8 << 10;
 
     /** The largest buffer. */
-    static final int MAX_CAPACITY = 256 << 10;
+    public static final int MAX_CAPACITY = 256 << 10;
 
     private static final int GROWTH = 4;
     private static final int CHEAP_TO_MOVE = 4096;
 
     private NativeMemory owned;
-    MemorySegment memory;
-    int start;
-    int end;
+    /** Where they lie. */
+    public MemorySegment memory;
 
-    Input() {
+    /** The first one. */
+    public int start;
+
+    /** One past the last one. */
+    public int end;
+
+    /** An empty buffer. */
+    public Input() {
         allocate(FIRST_CAPACITY);
     }
 
@@ -33,18 +39,20 @@ final class Input implements AutoCloseable {
         memory = owned.segment();
     }
 
-    int available() {
+    /** Bytes that are there. */
+    public int available() {
         return end - start;
     }
 
-    int capacity() {
+    /** Bytes that the buffer holds now. */
+    public int capacity() {
         return (int) memory.byteSize();
     }
 
     /**
      * Makes room so that {@code bytes} from {@code start} on fit; at most {@link #MAX_CAPACITY}.
      */
-    void require(int bytes) {
+    public void require(int bytes) {
         if (bytes <= capacity() - start) {
             return;
         }
@@ -80,7 +88,7 @@ final class Input implements AutoCloseable {
      *
      * @return as {@link Link#receive}
      */
-    long fill(Link link) throws IOException {
+    public long fill(Link link) throws IOException {
         if (start == end) {
             start = 0;
             end = 0;

@@ -1,4 +1,4 @@
-package io.blockwharf.nbd;
+package io.blockwharf.nbd.link;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 
@@ -24,7 +24,7 @@ import javax.net.ssl.SSLSession;
  * to arrays of their own. The array is of one record and so stays in the CPU's cache. What is
  * decrypted goes straight into the reader's buffer where a whole record has room in it.
  */
-final class TlsLink implements Link {
+public final class TlsLink implements Link {
     /** TLSPlaintext: type 8, version 16, length 16. RFC 8446, 5.1. */
     private static final int RECORD_HEADER = 5;
 
@@ -131,11 +131,11 @@ final class TlsLink implements Link {
     }
 
     /**
-     * Goes through the handshake, as the server; waits.
+     * Goes through the handshake on the side that the engine was made for; waits.
      *
      * @throws IOException if it fails; the peer has been told why, and the socket is still open
      */
-    static TlsLink accept(FdSocket socket, SSLEngine engine) throws IOException {
+    public static TlsLink open(FdSocket socket, SSLEngine engine) throws IOException {
         TlsLink link = new TlsLink(socket, engine);
         try {
             link.handshake();
@@ -159,7 +159,7 @@ final class TlsLink implements Link {
                     }
                     case NEED_UNWRAP, NEED_UNWRAP_AGAIN -> {
                         if (unwrap(plain.clear()) == Status.BUFFER_UNDERFLOW && fill() <= 0) {
-                            throw new SSLException("the client has gone during the handshake");
+                            throw new SSLException("the peer has gone during the handshake");
                         }
                         plain.flip();
                     }
@@ -198,7 +198,7 @@ final class TlsLink implements Link {
     }
 
     /** What was agreed on. */
-    SSLSession session() {
+    public SSLSession session() {
         return engine.getSession();
     }
 
@@ -404,7 +404,7 @@ final class TlsLink implements Link {
                 sayWhy();
             }
         } catch (IOException e) {
-            // the client has gone
+            // the peer has gone
         }
         closeBuffers();
         socket.close();

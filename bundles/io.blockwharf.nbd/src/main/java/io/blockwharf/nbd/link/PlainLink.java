@@ -1,4 +1,4 @@
-package io.blockwharf.nbd;
+package io.blockwharf.nbd.link;
 
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.IoVec;
@@ -9,7 +9,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
 /** A connection without TLS: gathered writes and sendfile, straight from and into the socket. */
-final class PlainLink implements Link {
+public final class PlainLink implements Link {
     private static final int RANGES = 64;
 
     /** Stands in for what a file did not have; never written. */
@@ -23,7 +23,8 @@ final class PlainLink implements Link {
     private boolean pad;
     private boolean fileFailed;
 
-    PlainLink(FdSocket socket) {
+    /** A link that waits; it closes the socket with itself. */
+    public PlainLink(FdSocket socket) {
         this.socket = socket;
     }
 

@@ -1,0 +1,2 @@
+/** The bytes of a connection: what server and client have in common. */
+package io.blockwharf.nbd.link;
