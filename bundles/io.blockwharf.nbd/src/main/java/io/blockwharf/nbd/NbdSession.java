@@ -1,15 +1,15 @@
 package io.blockwharf.nbd;
 
-import io.blockwharf.nbd.link.Link;
-import io.blockwharf.nbd.link.PlainLink;
-import io.blockwharf.nbd.link.TlsLink;
-import io.blockwharf.nbd.link.Input;
 import io.blockwharf.api.export.IoThread;
 import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.linux.Credentials;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.Scheduling;
+import io.blockwharf.nbd.link.Input;
+import io.blockwharf.nbd.link.Link;
+import io.blockwharf.nbd.link.PlainLink;
+import io.blockwharf.nbd.link.TlsLink;
 
 import java.io.IOException;
 import java.time.Instant;

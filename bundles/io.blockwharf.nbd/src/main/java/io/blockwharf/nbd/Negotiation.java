@@ -1,8 +1,8 @@
 package io.blockwharf.nbd;
 
 import io.blockwharf.api.trace.TraceEvent;
-import io.blockwharf.nbd.link.Link;
 import io.blockwharf.nbd.link.Input;
+import io.blockwharf.nbd.link.Link;
 import io.blockwharf.nbd.wire.Command;
 import io.blockwharf.nbd.wire.Handshake;
 import io.blockwharf.nbd.wire.OptionReply;

@@ -1,7 +1,5 @@
 package io.blockwharf.nbd;
 
-import io.blockwharf.nbd.link.Link;
-import io.blockwharf.nbd.link.Input;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.BlockQueue;
@@ -12,6 +10,8 @@ import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.RequestFlags;
 import io.blockwharf.linux.NativeMemory;
 import io.blockwharf.linux.Poll;
+import io.blockwharf.nbd.link.Input;
+import io.blockwharf.nbd.link.Link;
 import io.blockwharf.nbd.wire.Command;
 import io.blockwharf.nbd.wire.CommandFlags;
 import io.blockwharf.nbd.wire.NbdError;

@@ -3,10 +3,10 @@ package io.blockwharf.nbd;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.blockwharf.nbd.link.Input;
 import com.code_intelligence.jazzer.junit.FuzzTest;
 
 import io.blockwharf.linux.FdSocket;
+import io.blockwharf.nbd.link.Input;
 
 import java.io.EOFException;
 import java.io.IOException;

@@ -3,11 +3,11 @@ package io.blockwharf.nbd;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.blockwharf.nbd.link.Input;
 import com.code_intelligence.jazzer.junit.FuzzTest;
 
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.SocketAddress;
+import io.blockwharf.nbd.link.Input;
 import io.blockwharf.nbd.wire.ReplyStyle;
 
 import java.io.IOException;

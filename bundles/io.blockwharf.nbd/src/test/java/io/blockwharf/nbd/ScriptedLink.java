@@ -1,31 +1,44 @@
 package io.blockwharf.nbd;
 
 import io.blockwharf.nbd.link.Link;
+
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /** A client that has said all it will say, in portions, and whose answers are kept. */
-final class ScriptedLink implements Link {
+public final class ScriptedLink implements Link {
     private final byte[] script;
     private final int portion;
+    private final boolean pauses;
+    private boolean pausing;
     private int position;
     private final ByteArrayOutputStream sent = new ByteArrayOutputStream();
     private final ByteArrayOutputStream added = new ByteArrayOutputStream();
 
-    ScriptedLink(byte[] script, int from, int portion) {
+    public ScriptedLink(byte[] script, int from, int portion) {
+        this(script, from, portion, false);
+    }
+
+    /** The same; between two portions nothing is there if it pauses. */
+    public ScriptedLink(byte[] script, int from, int portion, boolean pauses) {
+        this.pauses = pauses;
         this.script = script;
         this.position = from;
         this.portion = portion;
     }
 
-    byte[] sent() {
+    public byte[] sent() {
         return sent.toByteArray();
     }
 
     @Override
     public long receive(MemorySegment into, long offset, long length) {
+        pausing = pauses && !pausing;
+        if (pausing) {
+            return WOULD_BLOCK;
+        }
         int n = (int) Math.min(Math.min(portion, length), script.length - position);
         MemorySegment.copy(script, position, into, ValueLayout.JAVA_BYTE, offset, n);
         position += n;

@@ -5,12 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.blockwharf.nbd.link.Link;
-import io.blockwharf.nbd.link.PlainLink;
-import io.blockwharf.nbd.link.TlsLink;
 import io.blockwharf.api.export.TlsCredentials;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.SocketAddress;
+import io.blockwharf.nbd.link.Link;
+import io.blockwharf.nbd.link.PlainLink;
+import io.blockwharf.nbd.link.TlsLink;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;

@@ -20,6 +20,7 @@ public final class Input implements AutoCloseable {
     private static final int CHEAP_TO_MOVE = 4096;
 
     private NativeMemory owned;
+
     /** Where they lie. */
     public MemorySegment memory;
 

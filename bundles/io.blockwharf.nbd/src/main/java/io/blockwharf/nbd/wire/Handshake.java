@@ -1,5 +1,6 @@
 package io.blockwharf.nbd.wire;
 
+import java.net.ProtocolException;
 import java.nio.ByteBuffer;
 
 /**
@@ -32,9 +33,47 @@ public final class Handshake {
 
     private Handshake() {}
 
+    /** Bytes of {@link #greeting}. */
+    public static final int GREETING_BYTES = 18;
+
+    /**
+     * Reads what the server says first; the sentences are those of QEMU's client.
+     *
+     * @return the handshake flags
+     * @throws ProtocolException if it is no NBD server, or one that does not negotiate
+     */
+    public static int flags(byte[] greeting) throws ProtocolException {
+        ByteBuffer in = ByteBuffer.wrap(greeting);
+        long initial = in.getLong();
+        if (initial != NBD_MAGIC) {
+            throw new ProtocolException("Bad initial magic received: 0x%016x".formatted(initial));
+        }
+        long magic = in.getLong();
+        if (magic != OPTION_MAGIC) {
+            throw new ProtocolException("Bad server magic received: 0x%016x".formatted(magic));
+        }
+        int flags = Short.toUnsignedInt(in.getShort());
+        if ((flags & FIXED_NEWSTYLE) == 0) {
+            throw new ProtocolException("Server does not support fixed newstyle negotiation");
+        }
+        return flags;
+    }
+
+    /** The client's flags for those of the server. "Client flags". */
+    public static byte[] clientFlags(int handshakeFlags) {
+        return ByteBuffer.allocate(CLIENT_FLAGS_BYTES)
+                .putInt(handshakeFlags & (FIXED_NEWSTYLE | NO_ZEROES))
+                .array();
+    }
+
+    /** Bytes of {@link #exportNameReply}. */
+    public static int exportNameReplyBytes(boolean noZeroes) {
+        return noZeroes ? 10 : 10 + RESERVED_ZEROES;
+    }
+
     /** What the server says first. */
     public static byte[] greeting() {
-        return ByteBuffer.allocate(18)
+        return ByteBuffer.allocate(GREETING_BYTES)
                 .putLong(NBD_MAGIC)
                 .putLong(OPTION_MAGIC)
                 .putShort((short) (FIXED_NEWSTYLE | NO_ZEROES))
@@ -51,7 +90,7 @@ public final class Handshake {
 
     /** The answer to EXPORT_NAME. "Newstyle negotiation". */
     public static byte[] exportNameReply(long size, int transmissionFlags, boolean noZeroes) {
-        return ByteBuffer.allocate(noZeroes ? 10 : 10 + RESERVED_ZEROES)
+        return ByteBuffer.allocate(exportNameReplyBytes(noZeroes))
                 .putLong(size)
                 .putShort((short) transmissionFlags)
                 .array();

@@ -51,4 +51,21 @@ public enum NbdError {
             case EIO, ENOENT, ENXIO, EAGAIN, EBUSY, ETIMEDOUT -> EIO;
         };
     }
+
+    /**
+     * What the number in a server's reply means to the data plane; the other direction.
+     *
+     * @param number not 0
+     */
+    public static Errno errno(int number) {
+        return switch (number) {
+            case 1 -> Errno.EPERM;
+            case 12 -> Errno.ENOMEM;
+            case 22, 75 -> Errno.EINVAL; // EOVERFLOW has no name of its own: longer than allowed
+            case 28 -> Errno.ENOSPC;
+            case 95 -> Errno.ENOTSUP;
+            case 108 -> Errno.ESHUTDOWN;
+            default -> Errno.EIO;
+        };
+    }
 }

@@ -1,5 +1,7 @@
 package io.blockwharf.nbd.wire;
 
+import java.net.ProtocolException;
+import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 
@@ -37,6 +39,12 @@ public sealed interface OptionReply {
 
     /** A metadata context. */
     record Context(int id, String name) implements OptionReply {}
+
+    /** Information of a kind that nobody has asked for; ignored. */
+    record UnknownInfo(int kind) implements OptionReply {}
+
+    /** Refused, for a reason that has no name here. */
+    record UnknownFailure(int type, String text) implements OptionReply {}
 
     /** Refused. */
     record Failure(Reason reason, String text) implements OptionReply {}
@@ -76,6 +84,73 @@ public sealed interface OptionReply {
         }
     }
 
+    /** Bytes in front of a reply's data: magic, option, type, length. */
+    int HEADER_BYTES = 20;
+
+    /**
+     * Reads a reply.
+     *
+     * @param type as on the wire
+     * @param data all of the reply's data
+     * @throws ProtocolException if the data is not what the type demands, or the type is unknown
+     */
+    static OptionReply decode(int type, byte[] data) throws ProtocolException {
+        ByteBuffer in = ByteBuffer.wrap(data);
+        try {
+            OptionReply reply =
+                    switch (type) {
+                        case 1 -> new Ack();
+                        case 2 -> {
+                            String name = text(in, in.getInt());
+                            yield new Server(name, text(in, in.remaining()));
+                        }
+                        case 3 -> info(in);
+                        case 4 -> new Context(in.getInt(), text(in, in.remaining()));
+                        default -> failure(type, text(in, in.remaining()));
+                    };
+            if (in.hasRemaining()) {
+                throw new ProtocolException("option reply of type %d is too long".formatted(type));
+            }
+            return reply;
+        } catch (BufferUnderflowException e) {
+            throw new ProtocolException("option reply of type %d is too short".formatted(type));
+        }
+    }
+
+    private static OptionReply info(ByteBuffer in) {
+        int kind = Short.toUnsignedInt(in.getShort());
+        return switch (kind) {
+            case INFO_EXPORT -> new ExportInfo(in.getLong(), Short.toUnsignedInt(in.getShort()));
+            case INFO_BLOCK_SIZE -> new BlockSizeInfo(in.getInt(), in.getInt(), in.getInt());
+            case INFO_NAME, INFO_DESCRIPTION -> new TextInfo(kind, text(in, in.remaining()));
+            default -> {
+                in.position(in.limit());
+                yield new UnknownInfo(kind);
+            }
+        };
+    }
+
+    private static OptionReply failure(int type, String text) throws ProtocolException {
+        if (type >= 0) {
+            throw new ProtocolException("unexpected option reply of type %d".formatted(type));
+        }
+        for (Reason reason : Reason.values()) {
+            if (reason.number() == type) {
+                return new Failure(reason, text);
+            }
+        }
+        return new UnknownFailure(type, text);
+    }
+
+    private static String text(ByteBuffer in, int length) {
+        if (length < 0 || length > in.remaining()) {
+            throw new BufferUnderflowException();
+        }
+        String text = new String(in.array(), in.position(), length, StandardCharsets.UTF_8);
+        in.position(in.position() + length);
+        return text;
+    }
+
     /** Encodes the reply to {@code option}. */
     default byte[] encode(int option) {
         return switch (this) {
@@ -110,6 +185,8 @@ public sealed interface OptionReply {
                 byte[] n = utf8(name);
                 yield reply(option, 4, 4 + n.length).putInt(id).put(n).array();
             }
+            case UnknownInfo _, UnknownFailure _ ->
+                    throw new IllegalStateException("only received, never sent");
             case Failure(Reason reason, String text) -> {
                 byte[] t = utf8(text);
                 yield reply(option, reason.number(), t.length).put(t).array();

@@ -8,7 +8,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 
-/** An option that a client asks for. proto.md, "Option types". */
+/** An option that a client asks for, in both directions. proto.md, "Option types". */
 public sealed interface OptionRequest {
     /** NBD_OPT_EXPORT_NAME. */
     int EXPORT_NAME = 1;
@@ -128,6 +128,56 @@ public sealed interface OptionRequest {
             case LIST_META_CONTEXT, SET_META_CONTEXT -> metaContext(option, ByteBuffer.wrap(data));
             default -> new Unknown(option);
         };
+    }
+
+    /** Encodes it with its header, as a client sends it. */
+    default byte[] encode() {
+        return switch (this) {
+            case ExportName(String name) -> option(EXPORT_NAME, utf8(name));
+            case Abort() -> option(ABORT);
+            case ListExports() -> option(LIST);
+            case StartTls() -> option(STARTTLS);
+            case StructuredReply() -> option(STRUCTURED_REPLY);
+            case ExtendedHeaders() -> option(EXTENDED_HEADERS);
+            case Info(boolean go, String name, Set<Integer> requests) -> {
+                ByteBuffer numbers = ByteBuffer.allocate(2 + 2 * requests.size());
+                numbers.putShort((short) requests.size());
+                requests.forEach(number -> numbers.putShort(number.shortValue()));
+                yield option(go ? GO : INFO, counted(name), numbers.array());
+            }
+            case MetaContext(boolean set, String export, List<String> queries) -> {
+                List<byte[]> parts = new ArrayList<>();
+                parts.add(counted(export));
+                parts.add(ByteBuffer.allocate(4).putInt(queries.size()).array());
+                queries.forEach(query -> parts.add(counted(query)));
+                yield option(
+                        set ? SET_META_CONTEXT : LIST_META_CONTEXT, parts.toArray(byte[][]::new));
+            }
+            case Unknown(int option) -> option(option);
+            case Malformed _ -> throw new IllegalStateException("only received, never sent");
+        };
+    }
+
+    private static byte[] option(int option, byte[]... data) {
+        int length = 0;
+        for (byte[] part : data) {
+            length += part.length;
+        }
+        ByteBuffer out = ByteBuffer.allocate(Handshake.OPTION_HEADER_BYTES + length);
+        out.putLong(Handshake.OPTION_MAGIC).putInt(option).putInt(length);
+        for (byte[] part : data) {
+            out.put(part);
+        }
+        return out.array();
+    }
+
+    private static byte[] counted(String text) {
+        byte[] bytes = utf8(text);
+        return ByteBuffer.allocate(4 + bytes.length).putInt(bytes.length).put(bytes).array();
+    }
+
+    private static byte[] utf8(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
     }
 
     private static OptionRequest empty(int option, byte[] data, OptionRequest request) {

@@ -67,6 +67,32 @@ public final class RequestHeader {
         return true;
     }
 
+    /**
+     * Writes a header; the other direction of {@link #read}.
+     *
+     * @param out room for {@link #EXTENDED_BYTES}
+     * @return how many bytes it has
+     */
+    public static int write(
+            MemorySegment out,
+            boolean extended,
+            int flags,
+            int type,
+            long cookie,
+            long offset,
+            long length) {
+        out.set(INT, 0, extended ? EXTENDED_MAGIC : COMPACT_MAGIC);
+        out.set(INT, 4, flags << 16 | type);
+        out.set(LONG, 8, cookie);
+        out.set(LONG, 16, offset);
+        if (extended) {
+            out.set(LONG, 24, length);
+            return EXTENDED_BYTES;
+        }
+        out.set(INT, 24, (int) length);
+        return COMPACT_BYTES;
+    }
+
     /** A 32-bit number of a payload. */
     public static int intAt(MemorySegment in, long at) {
         return in.get(INT, at);
