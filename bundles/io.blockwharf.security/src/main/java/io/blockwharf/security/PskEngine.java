@@ -4,6 +4,7 @@ import org.bouncycastle.tls.AlertDescription;
 import org.bouncycastle.tls.BasicTlsPSKExternal;
 import org.bouncycastle.tls.BasicTlsPSKIdentity;
 import org.bouncycastle.tls.CipherSuite;
+import org.bouncycastle.tls.NamedGroup;
 import org.bouncycastle.tls.PRFAlgorithm;
 import org.bouncycastle.tls.PSKTlsClient;
 import org.bouncycastle.tls.PSKTlsServer;
@@ -155,6 +156,15 @@ final class PskEngine extends SSLEngine {
                 entry.identity(), crypto.createSecret(entry.key()), PRFAlgorithm.tls13_hkdf_sha256);
     }
 
+    /**
+     * Whether Bouncy Castle can read a peer's share of a group. Those of X25519 and X448 it reads
+     * with a class of its provider for the JDK, which the bundle does not have: who is offered them
+     * loses the connection.
+     */
+    private static boolean canDecode(int group) {
+        return group != NamedGroup.x25519 && group != NamedGroup.x448;
+    }
+
     /** What Bouncy Castle asks a server. */
     private static final class Server extends PSKTlsServer implements Peer {
         private final Users users;
@@ -165,6 +175,11 @@ final class PskEngine extends SSLEngine {
             super(crypto, users);
             this.users = users;
             this.priority = priority;
+        }
+
+        @Override
+        public int[] getSupportedGroups() throws IOException {
+            return Arrays.stream(super.getSupportedGroups()).filter(PskEngine::canDecode).toArray();
         }
 
         @Override
@@ -247,6 +262,18 @@ final class PskEngine extends SSLEngine {
             super(crypto, new BasicTlsPSKIdentity(self.identity(), self.key()));
             this.self = self;
             this.priority = priority;
+        }
+
+        @Override
+        @SuppressWarnings("rawtypes") // Bouncy Castle's signature
+        protected Vector getSupportedGroups(Vector roles) {
+            Vector<Integer> groups = new Vector<>();
+            for (Object group : super.getSupportedGroups(roles)) {
+                if (canDecode((Integer) group)) {
+                    groups.add((Integer) group);
+                }
+            }
+            return groups;
         }
 
         @Override
