@@ -105,7 +105,7 @@ final class Attempt {
                 notifyAll();
                 return true;
             }
-        } catch (IOException | RuntimeException e) {
+        } catch (IOException | RuntimeException | Error e) {
             synchronized (this) {
                 failure =
                         e instanceof IOException expected
@@ -140,7 +140,7 @@ final class Attempt {
                 Negotiation.Outcome agreed = negotiation.run();
                 agreed.link().blocking(false);
                 return agreed;
-            } catch (IOException | RuntimeException e) {
+            } catch (IOException | RuntimeException | Error e) {
                 synchronized (this) {
                     negotiating = null;
                 }
