@@ -88,6 +88,17 @@ public final class SecretType implements ObjectType<SecretType.Properties> {
         return object;
     }
 
+    @Override
+    public Properties complete(Properties given) {
+        return new Properties(
+                given.loaded(),
+                given.format().or(() -> Optional.of(Format.RAW)),
+                given.keyid(),
+                given.iv(),
+                given.data(),
+                given.file());
+    }
+
     private static byte[] load(Properties properties) {
         if (properties.file().isEmpty()) {
             return properties

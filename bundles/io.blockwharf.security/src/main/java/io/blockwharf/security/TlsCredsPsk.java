@@ -54,4 +54,14 @@ public final class TlsCredsPsk implements ObjectType<TlsCredsPsk.Properties> {
         keys.check();
         return PskCredentials.server(keys, priority);
     }
+
+    @Override
+    public Properties complete(Properties given) {
+        return new Properties(
+                given.verifyPeer().or(() -> Optional.of(true)),
+                given.dir(),
+                given.endpoint().or(() -> Optional.of(Endpoint.CLIENT)),
+                given.priority(),
+                given.username());
+    }
 }

@@ -64,4 +64,15 @@ public final class TlsCredsX509 implements ObjectType<TlsCredsX509.Properties> {
                 Priority.parse(properties.priority(), false),
                 properties.passwordid().map(password -> Secret.findText(objects, password)));
     }
+
+    @Override
+    public Properties complete(Properties given) {
+        return new Properties(
+                given.verifyPeer().or(() -> Optional.of(true)),
+                given.dir(),
+                given.endpoint().or(() -> Optional.of(Endpoint.CLIENT)),
+                given.priority(),
+                given.sanityCheck().or(() -> Optional.of(true)),
+                given.passwordid());
+    }
 }

@@ -6,7 +6,6 @@ import io.blockwharf.api.qmp.QmpException;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.InvalidKeyException;
@@ -102,6 +101,11 @@ final class X509Credentials implements TlsCredentials {
         Path own = dir.resolve(endpoint.word() + "-cert.pem");
         Path key = dir.resolve(endpoint.word() + "-key.pem");
         Path revoked = dir.resolve("ca-crl.pem");
+        mustExist(ca);
+        if (endpoint == Endpoint.SERVER) {
+            mustExist(own);
+            mustExist(key);
+        }
         List<X509Certificate> trusted = certificates(ca, "CA certificate list " + ca);
         KeyManager[] keys = null;
         if (endpoint == Endpoint.SERVER || Files.exists(own)) {
@@ -145,12 +149,18 @@ final class X509Credentials implements TlsCredentials {
         }
     }
 
-    private static byte[] read(Path file) {
-        try {
-            return Files.readAllBytes(file);
-        } catch (NoSuchFileException e) {
+    /** Looked at before any of them is read, as in QEMU. */
+    private static void mustExist(Path file) {
+        if (!Files.exists(file)) {
             throw QmpException.generic(
                     "Unable to access credentials %s: No such file or directory", file);
+        }
+    }
+
+    private static byte[] read(Path file) {
+        mustExist(file);
+        try {
+            return Files.readAllBytes(file);
         } catch (IOException e) {
             throw new QmpException(
                     "Unable to access credentials %s: %s".formatted(file, e.getMessage()), e);
