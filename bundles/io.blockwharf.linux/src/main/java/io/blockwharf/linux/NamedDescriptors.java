@@ -26,6 +26,17 @@ public final class NamedDescriptors implements AutoCloseable {
         return CURRENT.isBound() ? Optional.of(CURRENT.get()) : Optional.empty();
     }
 
+    /**
+     * Calls {@code operation} so that addresses never mean numbers: names of the set that this
+     * thread is {@link #during} an operation of, or nothing.
+     */
+    public static <R, X extends Throwable> R withoutNumbers(ScopedValue.CallableOp<R, X> operation)
+            throws X {
+        return CURRENT.isBound()
+                ? operation.call()
+                : ScopedValue.where(CURRENT, new NamedDescriptors()).call(operation);
+    }
+
     /** Calls {@code operation} with addresses that mean names in here. */
     public <R, X extends Throwable> R during(ScopedValue.CallableOp<R, X> operation) throws X {
         return ScopedValue.where(CURRENT, this).call(operation);

@@ -167,6 +167,12 @@ class FdSetsTest {
             assertEquals(
                     "File descriptor named '" + fd + "' has not been found",
                     error(() -> names.during(() -> ListeningSocket.open(number, 1))));
+            assertEquals(
+                    "File descriptor named '" + fd + "' has not been found",
+                    error(
+                            () ->
+                                    NamedDescriptors.withoutNumbers(
+                                            () -> ListeningSocket.open(number, 1))));
             Descriptor file = file();
             names.put("s", file);
             assertEquals(

@@ -18,6 +18,7 @@ import io.blockwharf.core.qapi.Branches;
 import io.blockwharf.core.qapi.Json;
 import io.blockwharf.core.qapi.Schema;
 import io.blockwharf.core.qapi.TypeArguments;
+import io.blockwharf.linux.NamedDescriptors;
 
 import org.osgi.framework.Constants;
 import org.osgi.service.component.ComponentServiceObjects;
@@ -172,12 +173,15 @@ public final class Dispatcher implements QmpDispatcher {
 
     @Override
     public Object execute(String command, Map<String, ?> arguments) {
-        return run(
-                commands,
-                command,
-                arguments,
-                false,
-                "The command " + command + " has not been found");
+        // Only who started the daemon knows its descriptors by their numbers: option()
+        return NamedDescriptors.withoutNumbers(
+                () ->
+                        run(
+                                commands,
+                                command,
+                                arguments,
+                                false,
+                                "The command " + command + " has not been found"));
     }
 
     @Override
