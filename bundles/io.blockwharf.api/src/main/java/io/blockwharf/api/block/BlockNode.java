@@ -94,6 +94,17 @@ public interface BlockNode extends BlockIo, AutoCloseable {
         return Optional.empty();
     }
 
+    /**
+     * How deep another node lies in the backing chain of this one, as {@link Extent#depth} counts:
+     * 1 for the node itself and for what it filters, 2 for its backing node.
+     *
+     * @param nodeName the other node, which is no filter
+     * @return 0 if there is no such node in the chain
+     */
+    default int depthOf(String nodeName) {
+        return 0;
+    }
+
     /** See {@link BlockImage#dirty}. */
     default Optional<Boolean> dirty() {
         return Optional.empty();

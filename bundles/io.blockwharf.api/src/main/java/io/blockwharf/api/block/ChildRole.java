@@ -5,6 +5,11 @@ public enum ChildRole {
     /** The child's content is the parent's content: its permissions are those of the parent. */
     FILTERED,
     /**
+     * As {@link #FILTERED}, and the parent also writes what the child reads as anyway ({@link
+     * Permission#WRITE_UNCHANGED}), at any time; so nobody else may change the child's content.
+     */
+    FILLED,
+    /**
      * The parent is a part of the child: as {@link #FILTERED}, but nobody may change the child's
      * size.
      */

@@ -1,6 +1,5 @@
 package io.blockwharf.core.graph;
 
-import io.blockwharf.api.block.ChildRole;
 import io.blockwharf.api.block.DirtyBitmaps;
 import io.blockwharf.api.qmp.Alternate;
 import io.blockwharf.api.qmp.QmpException;
@@ -167,10 +166,17 @@ public final class Bitmaps implements DirtyBitmaps {
 
     /** bdrv_filter_or_cow_bs: the node whose content shows through, null if there is none. */
     private static Node below(Node node) {
+        return shownThrough(node).map(child -> child.node).orElse(null);
+    }
+
+    static Optional<NodeHandle> shownThrough(Node node) {
         return node.children.values().stream()
-                .filter(c -> c.role == ChildRole.FILTERED || c.role == ChildRole.BACKING)
-                .findFirst()
-                .map(child -> child.node)
-                .orElse(null);
+                .filter(
+                        child ->
+                                switch (child.role) {
+                                    case FILTERED, FILLED, BACKING -> true;
+                                    case DATA, STORAGE -> false;
+                                })
+                .findFirst();
     }
 }

@@ -403,6 +403,22 @@ public final class BlockGraph {
         return handle;
     }
 
+    /** See {@link BlockNode#depthOf}. */
+    int depthOf(Node top, String name) {
+        try (var _ = lock.take()) {
+            int depth = 1;
+            for (Node node = top; node != null; ) {
+                if (node.name.equals(name)) {
+                    return node.driver.filteredChild().isPresent() ? 0 : depth;
+                }
+                NodeHandle below = Bitmaps.shownThrough(node).orElse(null);
+                depth += below != null && below.role == ChildRole.BACKING ? 1 : 0;
+                node = below == null ? null : below.node;
+            }
+            return 0;
+        }
+    }
+
     private Node existing(String name) {
         Node node = nodes.get(name);
         if (node == null) {

@@ -105,6 +105,11 @@ final class NodeHandle implements BlockNode {
     }
 
     @Override
+    public int depthOf(String nodeName) {
+        return graph.depthOf(node, nodeName);
+    }
+
+    @Override
     public Optional<Boolean> dirty() {
         return image.dirty();
     }
@@ -128,7 +133,7 @@ final class NodeHandle implements BlockNode {
     /** Lets the permissions take effect; they have been checked. */
     void perms(Perms granted) {
         perms = granted;
-        writable = granted.takes(Perms.WRITE);
+        writable = granted.takes(Perms.WRITE | Perms.WRITE_UNCHANGED);
         writesStraight = writable && !node.detectsZeroes();
     }
 

@@ -71,6 +71,7 @@ record Perms(int taken, int shared) {
     Perms onChild(ChildRole role, boolean writable) {
         return switch (role) {
             case FILTERED -> this;
+            case FILLED -> new Perms(taken | WRITE_UNCHANGED, (shared | WRITE_UNCHANGED) & ~WRITE);
             case DATA -> new Perms(taken, shared & ~RESIZE);
             // A format may touch its metadata even if its users do not write, and cannot bear that
             // somebody else does.

@@ -7,6 +7,7 @@ import static io.blockwharf.core.graph.FakeDriver.readOnly;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.ChildRole;
@@ -163,6 +164,21 @@ class PermissionTest {
                     () -> graph.add(over("q", "f")));
         }
         graph.add(over("q", "f"));
+    }
+
+    @Test
+    void whoFillsItsChildLetsNobodyElseWriteIt() {
+        driver.fileRole = ChildRole.FILLED;
+        graph.add(options("f"));
+        graph.add(over("c", "f"));
+        refused(
+                "Permission conflict on node 'f': permissions 'write' are both required by an"
+                        + " unnamed block device (uses node 'f' as 'root' child) and unshared by"
+                        + " node 'c' (uses node 'f' as 'file' child).",
+                () -> attach("f", "rw", "rwus"));
+        attach("f", "r", "rwus").close();
+        attach("c", "rw", "rwus").close();
+        assertTrue(graph.find("c").orElseThrow().children.get("file").writable());
     }
 
     @Test
