@@ -102,6 +102,7 @@ public final class HostFile implements AutoCloseable {
 
     private final Descriptor descriptor;
     private final Kind kind;
+    private final boolean inMemory;
 
     /** Where the descriptor is a duplicate from. */
     private final Optional<FdSets.Duplicate> fromSet;
@@ -118,6 +119,7 @@ public final class HostFile implements AutoCloseable {
         this.fromSet = fromSet;
         try {
             kind = kindOf(FileStatus.of(fd));
+            inMemory = kind == Kind.REGULAR && FileSystemType.of(fd) == FileSystemType.TMPFS;
         } catch (LinuxException e) {
             close();
             throw e;
@@ -282,7 +284,7 @@ public final class HostFile implements AutoCloseable {
     }
 
     /**
-     * Reads what needs no waiting for the disk (RWF_NOWAIT).
+     * Reads what needs no waiting for the disk (RWF_NOWAIT), and anything {@link #inMemory}.
      *
      * @return bytes read, 0 at the end of the file, fewer than {@code length} where the page cache
      *     or the file ends, {@link #WOULD_BLOCK} if there is nothing or the file system cannot tell
@@ -307,11 +309,19 @@ public final class HostFile implements AutoCloseable {
         return n;
     }
 
+    /**
+     * Whether the file is in a tmpfs, which has no disk but swap to wait for, and refuses
+     * RWF_NOWAIT (so that a ring leaves each of its requests to another thread).
+     */
+    public boolean inMemory() {
+        return inMemory;
+    }
+
     private long nowaitRead(long position, long iovecs, int count) throws LinuxException {
         if (!readsNowait) {
             return WOULD_BLOCK;
         }
-        long n = HotCalls.preadv2(fd(), iovecs, count, position, RWF_NOWAIT);
+        long n = HotCalls.preadv2(fd(), iovecs, count, position, inMemory ? 0 : RWF_NOWAIT);
         if (n >= 0) {
             return n;
         }

@@ -30,11 +30,9 @@ public record StoredRuns(long[] bounds, long from, long known) {
     /** FIEMAP_EXTENT_UNWRITTEN and FIEMAP_EXTENT_NOT_ALIGNED. */
     private static final int AMBIGUOUS = 0x800 | 0x100;
 
-    private static final long EXT4_SUPER_MAGIC = 0xef53;
-    private static final long XFS_SUPER_MAGIC = 0x58465342;
-
     static Optional<StoredRuns> of(int fd, long position) {
-        if (!trusted(fd)) {
+        FileSystemType type = FileSystemType.of(fd);
+        if (type != FileSystemType.EXT4 && type != FileSystemType.XFS) {
             return Optional.empty();
         }
         try (Arena arena = Arena.ofConfined()) {
@@ -47,18 +45,6 @@ public record StoredRuns(long[] bounds, long from, long known) {
             return Libc.ioctl(fd, FS_IOC_FIEMAP, map.address()) < 0
                     ? Optional.empty()
                     : read(map, position);
-        }
-    }
-
-    /** statfs(2): f_type at 0. */
-    private static boolean trusted(int fd) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment statfs = RawMemory.argument(arena, 256);
-            if (Libc.fstatfs(fd, statfs.address()) < 0) {
-                return false;
-            }
-            long type = statfs.get(JAVA_LONG, 0);
-            return type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC;
         }
     }
 

@@ -120,6 +120,22 @@ class HostFileTest {
         }
     }
 
+    /** tmpfs refuses RWF_NOWAIT, and has nothing to wait for. */
+    @Test
+    void readsWhatIsInMemoryWithoutAsking() throws Exception {
+        Path path = Files.createTempFile(Path.of("/dev/shm"), "blockwharf", "");
+        try (Arena arena = Arena.ofConfined();
+                HostFile file = HostFile.open(path.toString())) {
+            Files.write(path, new byte[8192]);
+            MemorySegment back = arena.allocate(4096);
+            assertEquals(Files.getFileStore(path).type().equals("tmpfs"), file.inMemory());
+            assertEquals(4096, file.tryRead(4096, back, 0, 4096));
+            assertEquals(0, file.tryRead(8192, back, 0, 100));
+        } finally {
+            Files.delete(path);
+        }
+    }
+
     @Test
     void uncachedBytesWouldBlock() throws IOException {
         MemorySegment data = pattern(4096);
