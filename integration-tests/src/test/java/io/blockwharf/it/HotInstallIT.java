@@ -123,6 +123,44 @@ class HotInstallIT {
         quit();
     }
 
+    /** Without its driver there are no images; put back, it opens what was written before. */
+    @Test
+    void theDriverOfQcow2ComesAndGoes() throws Exception {
+        String qcow2 = "io.blockwharf.qcow2.jar";
+        Path image = dir.resolve("a.qcow2");
+        assertEquals(
+                0,
+                new ProcessBuilder("qemu-img", "create", "-q", "-f", "qcow2", image + "", "1M")
+                        .start()
+                        .waitFor());
+        String add =
+                """
+                {"driver": "qcow2", "node-name": "q",
+                 "file": {"driver": "file", "filename": "%s"}}
+                """
+                        .formatted(image);
+        ok("nbd-server-start", server());
+        ok("blockdev-add", add);
+        ok("block-export-add", EXPORT.replace("\"node-name\": \"disk\"", "\"node-name\": \"q\""));
+        ok("block-export-del", "{\"id\": \"disk\"}");
+        assertEquals("BLOCK_EXPORT_DELETED {\"id\":\"disk\"}", qmp.event());
+        ok("blockdev-del", "{\"node-name\": \"q\"}");
+        Files.delete(drivers.resolve(qcow2));
+        String nowhere = add.replace(image.toString(), "/nowhere");
+        await(
+                () ->
+                        qmp.execute("blockdev-add", nowhere)
+                                .at("/error/desc")
+                                .asText()
+                                .contains("'qcow2'"));
+        theOtherExportHasNotNoticed();
+        Path draft = drivers.resolve("draft");
+        Files.copy(Distribution.HOME.resolve("drivers").resolve(qcow2), draft);
+        Files.move(draft, drivers.resolve(qcow2), StandardCopyOption.ATOMIC_MOVE);
+        await(() -> qmp.execute("blockdev-add", add).has("return"));
+        quit();
+    }
+
     @Test
     void aTypeSwitchedOffInConfLosesItsExports() throws Exception {
         Path conf = dir.resolve("home/conf/io.blockwharf.config.cfg");

@@ -2,6 +2,8 @@ package io.blockwharf.qcow2;
 
 import io.blockwharf.api.qmp.QmpException;
 
+import java.util.Optional;
+
 /**
  * How much metadata is kept in memory: QEMU's options and rules (docs/qcow2-cache.txt), with parts
  * of L2 tables instead of whole ones as a default, because they are read faster.
@@ -23,6 +25,10 @@ record CacheSizes(int sliceBytes, long slices, long refcountBytes) {
      * @throws QmpException if the options contradict each other
      */
     static CacheSizes of(Qcow2Options options, Header header) {
+        check("cache-size", options.cacheSize());
+        check("l2-cache-size", options.l2CacheSize());
+        check("l2-cache-entry-size", options.l2CacheEntrySize());
+        check("refcount-cache-size", options.refcountCacheSize());
         long cluster = header.clusterSize;
         long slice = options.l2CacheEntrySize().orElse(Math.min(SLICE, cluster));
         if (slice < 512 || slice > cluster || Long.bitCount(slice) != 1) {
@@ -62,5 +68,12 @@ record CacheSizes(int sliceBytes, long slices, long refcountBytes) {
         }
         return new CacheSizes(
                 (int) slice, Math.max(FEWEST_SLICES, l2 / slice), Math.max(fewest, refcounts));
+    }
+
+    private static void check(String name, Optional<Long> size) {
+        if (size.orElse(0L) < 0) {
+            throw QmpException.generic(
+                    "Parameter '%s' expects a non-negative number below 2^64", name);
+        }
     }
 }

@@ -8,6 +8,9 @@ import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.HostExtent;
+import io.blockwharf.api.block.ImageDescription;
+import io.blockwharf.api.block.ImageDescription.Qcow2CompressionType;
+import io.blockwharf.api.block.ImageName;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.NodeSpec;
 import io.blockwharf.api.block.RequestFlags;
@@ -302,6 +305,29 @@ final class Qcow2Image implements BlockImage {
     @Override
     public Optional<Long> clusterSize() {
         return Optional.of((long) header.clusterSize);
+    }
+
+    @Override
+    public Optional<ImageDescription> description() {
+        return Optional.of(
+                new ImageDescription(
+                        snapshots.stream().map(Snapshot::info).toList(),
+                        header.backingName.map(name -> new ImageName(name, header.backingFormat)),
+                        Optional.of(specific())));
+    }
+
+    private ImageDescription.Qcow2 specific() {
+        boolean newer = header.version >= 3;
+        return new ImageDescription.Qcow2(
+                newer ? "1.1" : "0.10",
+                header.hasDataFile() ? header.dataFileName : Optional.empty(),
+                Optional.of(header.dataFileRaw()).filter(_ -> header.hasDataFile()),
+                Optional.of(header.extendedL2).filter(_ -> newer),
+                Optional.of((header.compatible & Header.LAZY_REFCOUNTS) != 0).filter(_ -> newer),
+                Optional.of((header.incompatible & Header.CORRUPT) != 0).filter(_ -> newer),
+                header.refcountBits,
+                Optional.of(bitmaps.described()).filter(all -> !all.isEmpty()),
+                header.zstd ? Qcow2CompressionType.ZSTD : Qcow2CompressionType.ZLIB);
     }
 
     @Override

@@ -1,12 +1,14 @@
 package io.blockwharf.qcow2;
 
 import io.blockwharf.api.block.BlockIoException;
+import io.blockwharf.api.block.ImageDescription;
 import io.blockwharf.api.qmp.QmpException;
 
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * An internal snapshot, spec "Snapshots".
@@ -20,6 +22,7 @@ import java.util.List;
  * @param vmClockNanos how long the guest had been running
  * @param vmStateBytes of the guest's state behind the disk
  * @param size of the disk, bytes
+ * @param instructions that the guest had executed, if they were counted
  */
 record Snapshot(
         String id,
@@ -30,7 +33,8 @@ record Snapshot(
         int nanos,
         long vmClockNanos,
         long vmStateBytes,
-        long size) {
+        long size,
+        Optional<Long> instructions) {
     private static final int FIXED = 40;
     private static final int MOST_EXTRA = 1024;
 
@@ -46,6 +50,19 @@ record Snapshot(
         List<Snapshot> all = new ArrayList<>();
         read(header, file, all);
         return all;
+    }
+
+    /** As QMP tells it. */
+    ImageDescription.SnapshotInfo info() {
+        return new ImageDescription.SnapshotInfo(
+                id,
+                name,
+                vmStateBytes,
+                seconds,
+                nanos,
+                vmClockNanos / 1_000_000_000,
+                vmClockNanos % 1_000_000_000,
+                instructions);
     }
 
     /** How long their table is. */
@@ -81,7 +98,10 @@ record Snapshot(
                                 extraBytes >= 8
                                         ? rest.getLong(0)
                                         : Integer.toUnsignedLong(fixed.getInt(32)),
-                                extraBytes >= 16 ? rest.getLong(8) : header.size);
+                                extraBytes >= 16 ? rest.getLong(8) : header.size,
+                                extraBytes >= 24 && rest.getLong(16) != -1
+                                        ? Optional.of(rest.getLong(16))
+                                        : Optional.empty());
                 snapshot.check(header);
                 all.add(snapshot);
                 at += FIXED + extraBytes + idBytes + nameBytes + 7 & -8;

@@ -4,6 +4,8 @@ import io.blockwharf.api.block.BitmapStore;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.DirtyBitmap;
 import io.blockwharf.api.block.Errno;
+import io.blockwharf.api.block.ImageDescription.Qcow2BitmapInfo;
+import io.blockwharf.api.block.ImageDescription.Qcow2BitmapInfoFlags;
 import io.blockwharf.api.qmp.QmpException;
 
 import java.io.ByteArrayOutputStream;
@@ -196,6 +198,24 @@ final class StoredBitmaps implements BitmapStore {
     @FunctionalInterface
     interface Placed {
         void at(long offset, long bytes) throws BlockIoException;
+    }
+
+    /** What the directory in the file says. */
+    List<Qcow2BitmapInfo> described() {
+        return entries.stream()
+                .map(
+                        entry -> {
+                            List<Qcow2BitmapInfoFlags> flags = new ArrayList<>();
+                            if (access.isPresent() || entry.wasInUse) {
+                                flags.add(Qcow2BitmapInfoFlags.IN_USE);
+                            }
+                            if ((entry.flags & AUTO) != 0) {
+                                flags.add(Qcow2BitmapInfoFlags.AUTO);
+                            }
+                            return new Qcow2BitmapInfo(
+                                    entry.name, 1L << entry.granularityBits, flags);
+                        })
+                .toList();
     }
 
     // --- Loading -----------------------------------------------------------------------------

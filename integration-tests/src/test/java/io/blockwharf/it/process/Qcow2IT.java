@@ -242,4 +242,68 @@ class Qcow2IT {
                         .failed();
         assertTrue(said.contains("creates an infinite loop"), said);
     }
+
+    @Test
+    void anImageThatIsItsOwnBackingFileIsRefused() throws IOException {
+        Path a = directory.resolve("a.qcow2");
+        create(a, "a.qcow2", "qcow2");
+        String said =
+                Tools.run(
+                                Daemon.PROGRAM,
+                                "--blockdev",
+                                "driver=qcow2,node-name=disk,read-only=on,file.driver=file,"
+                                        + "file.filename="
+                                        + a)
+                        .failed();
+        assertTrue(said.contains("creates an infinite loop"), said);
+    }
+
+    /** A query tells the backing file as the image names it, and as it is found. */
+    @Test
+    void aNodeTellsWhatItsImageNames() throws IOException {
+        Image.random(directory.resolve("base.raw"), MIB);
+        Path top = directory.resolve("top.qcow2");
+        create(top, "base.raw", "raw");
+        Path monitor = directory.resolve("m");
+        String[] qmp = {
+            "--chardev", "socket,id=m,server=on,wait=off,path=" + monitor, "--monitor", "chardev=m"
+        };
+        try (var _ = serving(top, "", qmp);
+                var client = QmpClient.unix(monitor)) {
+            for (JsonNode node : client.execute("query-named-block-nodes", "{\"flat\":true}")) {
+                if (node.get("node-name").asText().equals("disk")) {
+                    JsonNode image = node.get("image");
+                    assertEquals("base.raw", image.get("backing-filename").asText());
+                    assertEquals("raw", image.get("backing-filename-format").asText());
+                    assertEquals(
+                            directory.resolve("base.raw").toString(),
+                            image.get("full-backing-filename").asText());
+                }
+            }
+        }
+    }
+
+    @Test
+    void writesThroughTheCompressFilterAreCompressed() throws IOException {
+        Path image = directory.resolve("a.qcow2");
+        Tools.run("qemu-img", "create", "-q", "-f", "qcow2", image.toString(), "8064k").ok();
+        try (var _ =
+                Daemon.start(
+                        directory,
+                        "--blockdev",
+                        "driver=compress,node-name=disk,file.driver=qcow2,file.file.driver=file,"
+                                + "file.file.filename="
+                                + image,
+                        "--nbd-server",
+                        "addr.type=unix,addr.path=" + socket,
+                        "--export",
+                        "type=nbd,id=e,node-name=disk,writable=on")) {
+            Tools.run("qemu-io", "-f", "raw", "-c", "write -P 5 0 8064k", uri).ok();
+            Tools.run("qemu-io", "-f", "raw", "-c", "write -P 7 100k 3k", uri).ok();
+            Tools.run("qemu-io", "-f", "raw", "-c", "read -P 7 100k 3k", uri).ok();
+        }
+        Tools.run("qemu-img", "check", image.toString()).ok();
+        Tools.run("qemu-io", "-r", "-c", "read -P 5 103k 7961k", image.toString()).ok();
+        assertTrue(Files.size(image) < MIB, () -> "not compressed");
+    }
 }

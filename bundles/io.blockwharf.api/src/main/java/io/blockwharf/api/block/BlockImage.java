@@ -84,6 +84,11 @@ public interface BlockImage extends BlockIo, AutoCloseable {
         return Optional.empty();
     }
 
+    /** What else the image keeps, for a format that keeps anything. */
+    default Optional<ImageDescription> description() {
+        return Optional.empty();
+    }
+
     /** The dirty bitmaps in the image, if it can keep any. */
     default Optional<BitmapStore> bitmapStore() {
         return Optional.empty();

@@ -1,5 +1,6 @@
 package io.blockwharf.core.graph;
 
+import io.blockwharf.api.block.BitmapStore;
 import io.blockwharf.api.block.DirtyBitmaps;
 import io.blockwharf.api.qmp.Alternate;
 import io.blockwharf.api.qmp.QmpException;
@@ -78,14 +79,21 @@ public final class Bitmaps implements DirtyBitmaps {
         Bitmap bitmap = new Bitmap(node, name, granularityBytes);
         bitmap.enable(!disabled);
         if (persistent) {
-            node.bitmapStore()
-                    .orElseThrow(
-                            () ->
-                                    QmpException.generic(
-                                            "Can't store persistent bitmaps to %s: Operation not"
-                                                    + " supported",
-                                            nodeName))
-                    .check(name, granularityBytes);
+            BitmapStore store =
+                    node.bitmapStore()
+                            .orElseThrow(
+                                    () ->
+                                            QmpException.generic(
+                                                    "Can't store persistent bitmaps to %s:"
+                                                            + " Operation not supported",
+                                                    nodeName));
+            try {
+                store.check(name, granularityBytes);
+            } catch (QmpException e) {
+                throw QmpException.generic(
+                        "Can't make bitmap '%s' persistent in '%s': %s",
+                        name, nodeName, e.getMessage());
+            }
             bitmap.persist();
         }
         node.observe(bitmap);

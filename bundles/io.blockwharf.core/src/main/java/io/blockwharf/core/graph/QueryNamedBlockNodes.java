@@ -1,10 +1,14 @@
 package io.blockwharf.core.graph;
 
 import io.blockwharf.api.block.BlockdevOptions.DetectZeroes;
+import io.blockwharf.api.block.ImageDescription;
+import io.blockwharf.api.block.ImageName;
 import io.blockwharf.api.qmp.QmpCommand;
+import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.QmpName;
 import io.blockwharf.api.qmp.Unsigned;
 import io.blockwharf.api.qmp.WireName;
+import io.blockwharf.api.qmp.Wrapped;
 
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
@@ -113,7 +117,11 @@ public final class QueryNamedBlockNodes
      * @param clusterSize bytes that the format allocates at once
      * @param actualSize bytes that the image takes on the host
      * @param virtualSize bytes that its users see
-     * @param backingFilename the file name of the backing node
+     * @param backingFilename the name of the backing file in the image
+     * @param fullBackingFilename the same as seen from everywhere
+     * @param backingFilenameFormat its driver, if the image names it
+     * @param snapshots internal ones
+     * @param formatSpecific what only images of this format have
      * @param backingImage the image of the backing node, or of the filtered one
      */
     public record ImageInfo(
@@ -124,6 +132,10 @@ public final class QueryNamedBlockNodes
             long virtualSize,
             Optional<Long> clusterSize,
             Optional<String> backingFilename,
+            Optional<String> fullBackingFilename,
+            Optional<String> backingFilenameFormat,
+            Optional<List<ImageDescription.SnapshotInfo>> snapshots,
+            @Wrapped Optional<ImageDescription.Specific> formatSpecific,
             Optional<ImageInfo> backingImage) {}
 
     private final BlockGraph graph;
@@ -188,7 +200,8 @@ public final class QueryNamedBlockNodes
     }
 
     private static ImageInfo image(Node node, boolean flat) {
-        Optional<Node> backing = backing(node);
+        Optional<ImageDescription> description = node.image.description();
+        Optional<ImageName> named = description.flatMap(ImageDescription::backing);
         Optional<Node> below = below(node, flat);
         return new ImageInfo(
                 node.image.filename(),
@@ -197,8 +210,23 @@ public final class QueryNamedBlockNodes
                 node.image.allocatedSize(),
                 node.length(),
                 node.image.clusterSize(),
-                backing.map(n -> n.image.filename()),
+                named.map(ImageName::filename),
+                named.flatMap(name -> fullName(name, node)),
+                named.flatMap(ImageName::format),
+                description.map(ImageDescription::snapshots).filter(all -> !all.isEmpty()),
+                description.flatMap(ImageDescription::specific),
                 below.map(n -> image(n, false)));
+    }
+
+    /** The name of a backing file, if it means something from everywhere. */
+    private static Optional<String> fullName(ImageName name, Node node) {
+        NodeHandle file = node.children.get("file");
+        try {
+            String parent = file == null ? "" : file.node.image.filename();
+            return Optional.of(ImageNames.resolve(name.filename(), parent));
+        } catch (QmpException e) {
+            return Optional.empty();
+        }
     }
 
     /** What is shown behind a node, unless all nodes are to be shown side by side. */

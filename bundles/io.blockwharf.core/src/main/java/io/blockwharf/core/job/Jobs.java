@@ -202,7 +202,7 @@ public final class Jobs {
                                         job.id,
                                         job.type,
                                         job.status,
-                                        job.done ? 1 : 0,
+                                        job.done || job.error.isPresent() ? 1 : 0,
                                         1,
                                         job.error))
                 .toList();

@@ -128,6 +128,10 @@ class BlockCommandsTest {
                         1024,
                         Optional.empty(),
                         Optional.empty(),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Optional.empty(),
                         Optional.empty()),
                 top.image());
         assertEquals(0, top.backingFileDepth());
