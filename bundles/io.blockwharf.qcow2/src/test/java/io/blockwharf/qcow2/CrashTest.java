@@ -256,8 +256,7 @@ class CrashTest {
         }
     }
 
-    /** How often a process is killed; the acceptance run said 100. */
-    private static final int KILLS = Integer.getInteger("blockwharf.qcow2.kills", 10);
+    private static final int KILLS = 100;
 
     @Test
     void aKilledProcessLosesNothingThatWasFlushed() throws Exception {

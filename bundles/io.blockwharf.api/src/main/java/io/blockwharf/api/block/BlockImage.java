@@ -29,7 +29,7 @@ public interface BlockImage extends BlockIo, AutoCloseable {
      * @throws BlockIoException with {@link Errno#ENOTSUP} where the driver cannot
      */
     default void resize(long length) throws BlockIoException {
-        throw new BlockIoException(Errno.ENOTSUP, "the driver does not support resizing");
+        throw new BlockIoException(Errno.ENOTSUP, "Image format driver does not support resize");
     }
 
     /**

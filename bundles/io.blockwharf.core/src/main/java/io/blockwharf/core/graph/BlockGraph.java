@@ -7,6 +7,7 @@ import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.BlockdevOptions;
 import io.blockwharf.api.block.BlockdevRef;
 import io.blockwharf.api.block.ChildRole;
+import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.ImageName;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.NodeSpec;
@@ -219,6 +220,13 @@ public final class BlockGraph {
             }
             if (node.users.stream().anyMatch(user -> user.role == null)) {
                 throw QmpException.generic("Node %s is in use", name);
+            }
+            for (NodeHandle user : node.users) {
+                if (user.role == ChildRole.BACKING && user.parent != null) {
+                    throw QmpException.generic(
+                            "Node '%s' is busy: node is used as backing hd of '%s'",
+                            name, user.parent.name);
+                }
             }
             if (!node.ownedByMonitor) {
                 throw QmpException.generic("Node %s is not owned by the monitor", name);
@@ -579,11 +587,8 @@ public final class BlockGraph {
                         attach(node, () -> {}, Set.of(Permission.RESIZE), Permission.all())) {
             handle.resize(bytes);
         } catch (BlockIoException e) {
-            throw switch (e.errno()) {
-                case ENOTSUP -> new QmpException("Image format driver does not support resize", e);
-                case EROFS -> new QmpException("Image is read-only", e);
-                default -> new QmpException(e.getMessage(), e);
-            };
+            throw new QmpException(
+                    e.errno() == Errno.EROFS ? "Image is read-only" : e.getMessage(), e);
         }
     }
 }

@@ -58,7 +58,7 @@ class BlockCommandsTest {
                           |      | 512     | OK      | Cannot find device='' nor node-name=''
                           | rw   | -1      | OK      | Parameter 'size' expects a >0 size
                           | ro   | 512     | OK      | Image is read-only
-                          | rw   | 512     | ENOTSUP | Image format driver does not support resize
+                          | rw   | 512     | ENOTSUP | as the test wants it
                           | rw   | 512     | ENOSPC  | as the test wants it
                     """)
     void resizing(String device, String node, long size, Errno answer, String message) {
