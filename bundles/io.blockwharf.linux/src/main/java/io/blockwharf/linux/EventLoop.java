@@ -1,5 +1,9 @@
 package io.blockwharf.linux;
 
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -105,6 +109,11 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
+    private static final int RUSAGE_THREAD = 1;
+
+    /** struct rusage: two times and 14 longs. */
+    private static final long RUSAGE_BYTES = 144;
+
     private final Object changes = new Object();
     private final Epoll epoll;
     private final EventFd wake;
@@ -115,7 +124,7 @@ public final class EventLoop implements AutoCloseable {
     private volatile Watch[] watches = new Watch[8];
 
     private volatile Poller[] pollers = {};
-    private volatile AdaptivePolling polling = new AdaptivePolling(0, 0, 0);
+    private volatile AdaptivePolling polling = new AdaptivePolling(0, 0, 0, () -> 0);
 
     /** True from before the loop's last look at {@link #tasks} until it has slept. */
     private volatile boolean asleep;
@@ -145,7 +154,7 @@ public final class EventLoop implements AutoCloseable {
 
     /** Polls before it sleeps, as these rules say; see {@link AdaptivePolling}. */
     public void polling(long maxNanos, long grow, long shrink) {
-        polling = new AdaptivePolling(maxNanos, grow, shrink);
+        polling = new AdaptivePolling(maxNanos, grow, shrink, EventLoop::preemptions);
     }
 
     /**
@@ -279,11 +288,22 @@ public final class EventLoop implements AutoCloseable {
         boolean learns = rule.learns() && pollers.length > 0;
         long start = learns ? System.nanoTime() : 0;
         if (learns && rule.nanos() > 0 && pollUntil(start + rule.nanos())) {
+            rule.found();
             return;
         }
         sleep();
         if (learns) {
-            rule.waited(System.nanoTime() - start);
+            rule.slept(System.nanoTime() - start);
+        }
+    }
+
+    /** Of this thread. getrusage(2), RUSAGE_THREAD: ru_nivcsw is the last field. */
+    private static long preemptions() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment usage = RawMemory.argument(arena, RUSAGE_BYTES);
+            return Libc.getrusage(RUSAGE_THREAD, usage.address()) < 0
+                    ? 0
+                    : usage.get(JAVA_LONG, RUSAGE_BYTES - Long.BYTES);
         }
     }
 

@@ -82,6 +82,8 @@ final class Libc {
 
     static native int fstatfs(int fd, long result);
 
+    static native int getrusage(int who, long usage);
+
     static native int ftruncate(int fd, long length);
 
     static native int fsync(int fd);

@@ -19,6 +19,7 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 
 /** eventfd(2), poll(2), epoll(7), timerfd_create(2) and the loop that is made of them. */
 @Timeout(120)
@@ -287,27 +288,56 @@ class WaitingTest {
         assertEquals(1, ran.get());
     }
 
-    /** util/aio-posix.c, adjust_polling_time. */
+    /** In the sequence {@code N*T} are N sleeps of T nanoseconds, {@code +} is a find. */
     @ParameterizedTest(name = "max {0}, grow {1}, shrink {2}: after {3} polls {4}")
     @CsvSource(
             delimiter = '|',
             textBlock =
                     """
-                    0     | 0 | 0 | 100                | 0
-                    32000 | 0 | 0 | 100                | 4000
-                    32000 | 0 | 0 | 100 5000           | 8000
-                    32000 | 4 | 0 | 100 5000           | 16000
-                    32000 | 0 | 0 | 100 5000 9000 17000 | 32000
-                    20000 | 0 | 0 | 100 5000 9000 17000 | 20000
-                    32000 | 0 | 0 | 100 3000           | 4000
-                    32000 | 0 | 0 | 100 5000 40000     | 0
-                    32000 | 0 | 2 | 100 5000 40000     | 4000
-                    2000  | 0 | 0 | 100                | 2000
+                    0     | 0 | 0 | 99*100                      | 0
+                    32000 | 0 | 0 | 15*100                      | 0
+                    32000 | 0 | 0 | 16*100                      | 4000
+                    2000  | 0 | 0 | 16*100                      | 2000
+                    32000 | 0 | 0 | 16*100 1*5000               | 8000
+                    32000 | 4 | 0 | 16*100 1*5000               | 16000
+                    32000 | 0 | 0 | 16*100 4*5000               | 32000
+                    20000 | 0 | 0 | 16*100 4*5000               | 20000
+                    32000 | 0 | 0 | 16*50000                    | 32000
+                    32000 | 0 | 2 | 16*50000 1*50000            | 16000
+                    32000 | 0 | 0 | 16*50000 7*50000            | 32000
+                    32000 | 0 | 0 | 16*50000 8*50000            | 0
+                    32000 | 0 | 0 | 16*50000 7*50000 + 7*50000  | 32000
+                    32000 | 0 | 0 | 16*50000 8*50000 31*50000   | 0
+                    32000 | 0 | 0 | 16*50000 8*50000 32*50000   | 32000
+                    32000 | 0 | 0 | 16*50000 8*50000 32*50000 + 8*50000 16*50000 | 0
+                    32000 | 0 | 0 | 16*50000 8*50000 32*50000 + 8*50000 32*50000 | 32000
                     """)
     void pollingAdapts(long max, long grow, long shrink, String waits, long expected) {
-        AdaptivePolling polling = new AdaptivePolling(max, grow, shrink);
-        for (String wait : waits.split(" ")) {
-            polling.waited(Long.parseLong(wait));
+        AdaptivePolling polling = new AdaptivePolling(max, grow, shrink, () -> 0);
+        for (String wait : waits.split(" +")) {
+            if (wait.equals("+")) {
+                polling.found();
+                continue;
+            }
+            String[] times = wait.split("\\*");
+            for (int i = 0; i < Integer.parseInt(times[0]); i++) {
+                polling.slept(Long.parseLong(times[1]));
+            }
+        }
+        assertEquals(expected, polling.nanos());
+    }
+
+    @ParameterizedTest(name = "{0} preemptions in 64 polls: polls {1}")
+    @CsvSource({"0, 32000", "8, 32000", "9, 0", "64, 0"})
+    void aProcessorThatOthersNeedIsNotPolled(long preemptions, long expected) {
+        AtomicLong all = new AtomicLong(1000);
+        AdaptivePolling polling = new AdaptivePolling(32000, 0, 0, all::get);
+        for (int i = 0; i < 16; i++) {
+            polling.slept(50_000);
+        }
+        all.addAndGet(preemptions);
+        for (int i = 0; i < 64; i++) {
+            polling.found();
         }
         assertEquals(expected, polling.nanos());
     }

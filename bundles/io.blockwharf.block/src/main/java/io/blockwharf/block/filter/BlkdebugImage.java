@@ -1,6 +1,5 @@
 package io.blockwharf.block.filter;
 
-import io.blockwharf.api.block.BlockImage;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.BlockNode;
@@ -17,23 +16,17 @@ import java.util.Map;
 import java.util.Optional;
 
 /** Another node, whose requests fail when the rules say so. */
-final class BlkdebugImage implements BlockImage {
-    private final BlockNode child;
+final class BlkdebugImage extends FilterImage {
     private final BlkdebugOptions options;
     private final BlockLimits limits;
     private final BlkdebugRules rules;
 
     BlkdebugImage(
             BlockNode child, BlkdebugOptions options, BlockLimits limits, BlkdebugRules rules) {
-        this.child = child;
+        super(child);
         this.options = options;
         this.limits = limits;
         this.rules = rules;
-    }
-
-    @Override
-    public long length() {
-        return child.length();
     }
 
     @Override
@@ -94,11 +87,6 @@ final class BlkdebugImage implements BlockImage {
     }
 
     @Override
-    public void resize(long length) throws BlockIoException {
-        child.resize(length);
-    }
-
-    @Override
     public String filename() {
         Map<String, Optional<String>> members = new LinkedHashMap<>();
         members.put("driver", Optional.of("\"blkdebug\""));
@@ -130,10 +118,17 @@ final class BlkdebugImage implements BlockImage {
         return JsonFilename.of(members);
     }
 
-    private static String word(Enum<?> value) {
-        return JsonFilename.text(value.name().toLowerCase(Locale.ROOT));
+    @Override
+    public Optional<Boolean> dirty() {
+        return Optional.empty(); // as a protocol, which it is to QEMU
     }
 
     @Override
-    public void close() {}
+    public Optional<Long> allocatedSize() {
+        return Optional.empty();
+    }
+
+    private static String word(Enum<?> value) {
+        return JsonFilename.text(value.name().toLowerCase(Locale.ROOT));
+    }
 }

@@ -1,10 +1,8 @@
 package io.blockwharf.block.filter;
 
-import io.blockwharf.api.block.BlockImage;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.BlockNode;
-import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.RequestFlags;
 import io.blockwharf.block.JsonFilename;
@@ -17,12 +15,11 @@ import java.util.Optional;
  * An image all of whose writes are compressed. Only whole clusters can be, so its alignment is one,
  * and core reads what is missing; as in QEMU's block/filter-compress.c. Nothing is written inline.
  */
-final class CompressImage implements BlockImage {
-    private final BlockNode child;
+final class CompressImage extends FilterImage {
     private final BlockLimits limits;
 
     CompressImage(BlockNode child) {
-        this.child = child;
+        super(child);
         BlockLimits below = child.limits();
         int cluster = Math.max(below.requestAlignment(), below.discardAlignment());
         limits =
@@ -35,23 +32,8 @@ final class CompressImage implements BlockImage {
     }
 
     @Override
-    public long length() {
-        return child.length();
-    }
-
-    @Override
     public BlockLimits limits() {
         return limits;
-    }
-
-    @Override
-    public void read(long offset, IoVector into) throws BlockIoException {
-        child.read(offset, into);
-    }
-
-    @Override
-    public boolean tryRead(long offset, IoVector into) throws BlockIoException {
-        return child.tryRead(offset, into);
     }
 
     @Override
@@ -65,31 +47,6 @@ final class CompressImage implements BlockImage {
     }
 
     @Override
-    public void flush() throws BlockIoException {
-        child.flush();
-    }
-
-    @Override
-    public void discard(long offset, long length) throws BlockIoException {
-        child.discard(offset, length);
-    }
-
-    @Override
-    public void writeZeroes(long offset, long length, int flags) throws BlockIoException {
-        child.writeZeroes(offset, length, flags);
-    }
-
-    @Override
-    public Extent extentAt(long offset, long length) throws BlockIoException {
-        return child.extentAt(offset, length);
-    }
-
-    @Override
-    public void resize(long length) throws BlockIoException {
-        child.resize(length);
-    }
-
-    @Override
     public String filename() {
         Map<String, Optional<String>> members = new LinkedHashMap<>();
         members.put("driver", Optional.of("\"compress\""));
@@ -98,20 +55,7 @@ final class CompressImage implements BlockImage {
     }
 
     @Override
-    public Optional<Boolean> dirty() {
-        return child.dirty();
-    }
-
-    @Override
-    public Optional<Long> allocatedSize() {
-        return child.allocatedSize();
-    }
-
-    @Override
     public Optional<Long> clusterSize() {
         return Optional.of((long) limits.requestAlignment());
     }
-
-    @Override
-    public void close() {}
 }

@@ -1,8 +1,6 @@
 package io.blockwharf.block.filter;
 
-import io.blockwharf.api.block.BlockImage;
 import io.blockwharf.api.block.BlockIoException;
-import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.IoVector;
@@ -24,7 +22,7 @@ import java.util.Optional;
  * that come: a copy never undoes a write. Nobody else writes to the child ({@link
  * io.blockwharf.api.block.ChildRole#FILLED}).
  */
-final class CopyOnReadImage implements BlockImage {
+final class CopyOnReadImage extends FilterImage {
     /** What is copied at once, at most. */
     private static final long PIECE = 1 << 20;
 
@@ -35,7 +33,6 @@ final class CopyOnReadImage implements BlockImage {
         }
     }
 
-    private final BlockNode child;
     private final Optional<String> bottom;
     private final int deepest;
 
@@ -48,19 +45,9 @@ final class CopyOnReadImage implements BlockImage {
      * @param deepest the deepest layer that is copied from
      */
     CopyOnReadImage(BlockNode child, Optional<String> bottom, int deepest) {
-        this.child = child;
+        super(child);
         this.bottom = bottom;
         this.deepest = deepest;
-    }
-
-    @Override
-    public long length() {
-        return child.length();
-    }
-
-    @Override
-    public BlockLimits limits() {
-        return child.limits();
     }
 
     // --- Reading -----------------------------------------------------------------------------
@@ -219,23 +206,6 @@ final class CopyOnReadImage implements BlockImage {
         }
     }
 
-    // --- The rest is the child's ---------------------------------------------------------------
-
-    @Override
-    public void flush() throws BlockIoException {
-        child.flush();
-    }
-
-    @Override
-    public Extent extentAt(long offset, long length) throws BlockIoException {
-        return child.extentAt(offset, length);
-    }
-
-    @Override
-    public void resize(long length) throws BlockIoException {
-        child.resize(length);
-    }
-
     @Override
     public String filename() {
         Map<String, Optional<String>> members = new LinkedHashMap<>();
@@ -243,20 +213,5 @@ final class CopyOnReadImage implements BlockImage {
         members.put("bottom", bottom.map(JsonFilename::text));
         members.put("file", Optional.of(JsonFilename.child(child)));
         return JsonFilename.of(members);
-    }
-
-    @Override
-    public Optional<Boolean> dirty() {
-        return child.dirty();
-    }
-
-    @Override
-    public Optional<Long> allocatedSize() {
-        return child.allocatedSize();
-    }
-
-    @Override
-    public void close() {
-        // the child is core's
     }
 }

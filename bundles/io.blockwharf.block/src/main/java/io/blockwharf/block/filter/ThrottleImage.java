@@ -1,10 +1,7 @@
 package io.blockwharf.block.filter;
 
-import io.blockwharf.api.block.BlockImage;
 import io.blockwharf.api.block.BlockIoException;
-import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.BlockNode;
-import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.qmp.ObjectStore;
 import io.blockwharf.block.JsonFilename;
@@ -18,27 +15,16 @@ import java.util.Optional;
  * is a limit. Discards and zeroes count as writes, flushes not at all, as in QEMU's
  * block/throttle.c.
  */
-final class ThrottleImage implements BlockImage {
-    private final BlockNode child;
+final class ThrottleImage extends FilterImage {
     private final String groupName;
     private final ObjectStore.Use<ThrottleGroup> use;
     private final ThrottleGroup group;
 
     ThrottleImage(BlockNode child, String groupName, ObjectStore.Use<ThrottleGroup> use) {
-        this.child = child;
+        super(child);
         this.groupName = groupName;
         this.use = use;
         group = use.object();
-    }
-
-    @Override
-    public long length() {
-        return child.length();
-    }
-
-    @Override
-    public BlockLimits limits() {
-        return child.limits();
     }
 
     @Override
@@ -64,11 +50,6 @@ final class ThrottleImage implements BlockImage {
     }
 
     @Override
-    public void flush() throws BlockIoException {
-        child.flush();
-    }
-
-    @Override
     public void discard(long offset, long length) throws BlockIoException {
         group.await(true, length);
         child.discard(offset, length);
@@ -81,32 +62,12 @@ final class ThrottleImage implements BlockImage {
     }
 
     @Override
-    public Extent extentAt(long offset, long length) throws BlockIoException {
-        return child.extentAt(offset, length);
-    }
-
-    @Override
-    public void resize(long length) throws BlockIoException {
-        child.resize(length);
-    }
-
-    @Override
     public String filename() {
         Map<String, Optional<String>> members = new LinkedHashMap<>();
         members.put("driver", Optional.of("\"throttle\""));
         members.put("throttle-group", Optional.of(JsonFilename.text(groupName)));
         members.put("file", Optional.of(JsonFilename.child(child)));
         return JsonFilename.of(members);
-    }
-
-    @Override
-    public Optional<Boolean> dirty() {
-        return child.dirty();
-    }
-
-    @Override
-    public Optional<Long> allocatedSize() {
-        return child.allocatedSize();
     }
 
     @Override
