@@ -25,7 +25,7 @@ public final class IoThreadType implements ObjectType<IoThreadType.Properties> {
      * @param threadPoolMax checked, without effect, as {@code threadPoolMin}
      * @param pollMaxNs longest time to poll before sleeping, 0 for not at all (default 32768)
      * @param pollGrow by which factor the time grows while polling is not enough, 0 for 2
-     * @param pollShrink by which divisor it shrinks when polling was in vain, 0 for to nothing
+     * @param pollShrink by which divisor it shrinks when a wait was longer than that, 0 for not
      */
     public record Properties(
             Optional<Long> aioMaxBatch,
