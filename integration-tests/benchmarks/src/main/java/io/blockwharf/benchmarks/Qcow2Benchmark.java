@@ -385,7 +385,12 @@ public final class Qcow2Benchmark {
                 .append(" microseconds of the server's CPU for a request. One CPU for client and")
                 .append(" server, 64 KiB clusters, images of 1 GiB; files that are read are in the")
                 .append(" page cache, those that are written in tmpfs. Rows that allocate take a")
-                .append(" fresh image for each run.\nWritten by `run-qcow2`.\n\n");
+                .append(
+                        " fresh image for each run. Nothing is flushed: copies that Blockwharf"
+                                + " puts")
+                .append(
+                        " off until a flush are not in the rows with a backing file.\n"
+                                + "Written by `run-qcow2`.\n\n");
         Machine.describe(options)
                 .forEach((fact, value) -> text.append("- " + fact + ": " + value + "\n"));
         text.append("\n| Row | Load |");
