@@ -63,7 +63,7 @@ final class X509Credentials implements TlsCredentials {
                     "2.5.4.46", "dnQualifier",
                     "2.5.4.65", "pseudonym");
 
-    /** RFC 8446, 9.1: everybody has it. Two thirds of AES-256's work, for both ends. */
+    /** RFC 8446, 9.1: everybody has it. Ten rounds instead of fourteen, for both ends. */
     private static final String FIRST_CHOICE = "TLS_AES_128_GCM_SHA256";
 
     private static final String EXTENDED_KEY_USAGE = "2.5.29.37";

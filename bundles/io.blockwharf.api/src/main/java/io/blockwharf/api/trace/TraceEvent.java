@@ -17,11 +17,13 @@ import java.util.stream.Collectors;
 public enum TraceEvent {
     /** A client of a monitor is served now. */
     QMP_CLIENT_CONNECTED("monitor %s"),
+    /** A client of a monitor has gone. */
     QMP_CLIENT_LEFT("monitor %s"),
     /** A command is carried out; its arguments, which may be secrets, are not told. */
     QMP_COMMAND_IN("monitor %s command %s"),
     /** A command has been carried out: "ok", or its error. */
     QMP_COMMAND_OUT("monitor %s command %s: %s"),
+    /** An event goes to all monitors. */
     QMP_EVENT("%s"),
     /** A client chardev tries to connect again. */
     CHARDEV_RECONNECT("chardev %s"),
@@ -29,17 +31,25 @@ public enum TraceEvent {
     MONITOR_FD_NAMED("name %s fd %s"),
     /** A descriptor was put into a set. */
     MONITOR_FD_ADDED("fdset %s fd %s"),
+    /** A node is there, by its driver. */
     BLOCK_NODE_OPENED("node %s driver %s"),
+    /** A node is gone. */
     BLOCK_NODE_CLOSED("node %s"),
+    /** An export is there. */
     BLOCK_EXPORT_ADDED("export %s type %s node %s"),
+    /** An export is gone. */
     BLOCK_EXPORT_REMOVED("export %s"),
+    /** A dirty bitmap is there. */
     DIRTY_BITMAP_ADDED("node %s bitmap %s"),
+    /** A dirty bitmap is gone. */
     DIRTY_BITMAP_REMOVED("node %s bitmap %s"),
+    /** A client was accepted; nothing is negotiated. */
     NBD_CLIENT_CONNECTED("client %s"),
     /** An option of the negotiation, by its number in NBD's protocol. */
     NBD_OPTION("client %s option %s"),
     /** A client has chosen its export. */
     NBD_CLIENT_ATTACHED("client %s export %s"),
+    /** A client is gone, whoever ended it. */
     NBD_CLIENT_LEFT("client %s");
 
     private static volatile Consumer<String> sink = _ -> {};
@@ -56,10 +66,12 @@ public enum TraceEvent {
         return name().toLowerCase(Locale.ROOT);
     }
 
+    /** Whether it is told. */
     public boolean isOn() {
         return on;
     }
 
+    /** Turns it on or off; from any thread, at once. */
     public void turn(boolean nowOn) {
         on = nowOn;
     }
