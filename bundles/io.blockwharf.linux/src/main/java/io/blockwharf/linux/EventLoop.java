@@ -264,9 +264,8 @@ public final class EventLoop implements AutoCloseable {
         while (!closing) {
             boolean busy = runTasks() | pollOnce();
             try {
-                if (!busy) {
+                if (!busy && !pollsOrSleeps()) {
                     polledRounds = 0;
-                    await();
                 } else if (++polledRounds == POLLED_ROUNDS) {
                     polledRounds = 0;
                     dispatch(epoll.await(0));
@@ -282,19 +281,20 @@ public final class EventLoop implements AutoCloseable {
         wake.close();
     }
 
-    /** Polls as long as the rule says, and then sleeps. */
-    private void await() throws LinuxException {
+    /** Polls as long as the rule says, and then sleeps; whether polling has found something. */
+    private boolean pollsOrSleeps() throws LinuxException {
         AdaptivePolling rule = polling;
         boolean learns = rule.learns() && pollers.length > 0;
         long start = learns ? System.nanoTime() : 0;
         if (learns && rule.nanos() > 0 && pollUntil(start + rule.nanos())) {
             rule.found();
-            return;
+            return true;
         }
         sleep();
         if (learns) {
             rule.slept(System.nanoTime() - start);
         }
+        return false;
     }
 
     /** Of this thread. getrusage(2), RUSAGE_THREAD: ru_nivcsw is the last field. */

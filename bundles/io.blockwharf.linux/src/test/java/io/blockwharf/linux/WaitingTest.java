@@ -288,6 +288,45 @@ class WaitingTest {
         assertEquals(1, ran.get());
     }
 
+    /** One that is found by polling, time after time, does not hold up a descriptor. */
+    @Test
+    void descriptorsAreServedBesideABusyPoller() throws Exception {
+        CountDownLatch served = new CountDownLatch(1);
+        AtomicLong finds = new AtomicLong();
+        try (EventFd event = EventFd.open();
+                EventLoop loop = new EventLoop("test")) {
+            loop.polling(1_000_000, 0, 0);
+            loop.watch(event.fd(), Epoll.IN, served::countDown);
+            loop.poll(
+                    new EventLoop.PollSource() {
+                        private boolean found;
+
+                        @Override
+                        public boolean poll() {
+                            found = !found;
+                            if (!found && finds.incrementAndGet() == 10_000) {
+                                signal(event);
+                            }
+                            return !found;
+                        }
+
+                        @Override
+                        public boolean sleep() {
+                            return false;
+                        }
+                    });
+            assertTrue(served.await(60, TimeUnit.SECONDS));
+        }
+    }
+
+    private static void signal(EventFd event) {
+        try {
+            event.signal();
+        } catch (LinuxException e) {
+            throw new AssertionError(e);
+        }
+    }
+
     /** In the sequence {@code N*T} are N sleeps of T nanoseconds, {@code +} is a find. */
     @ParameterizedTest(name = "max {0}, grow {1}, shrink {2}: after {3} polls {4}")
     @CsvSource(
