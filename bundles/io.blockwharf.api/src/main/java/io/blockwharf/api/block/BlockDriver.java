@@ -5,6 +5,7 @@ import org.osgi.annotation.versioning.ConsumerType;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * Opens nodes of one type: an image format, a protocol or a filter. A service whose type is given
@@ -64,6 +65,30 @@ public interface BlockDriver<O extends Record> {
      * @param head its first bytes, up to 512
      */
     default boolean recognises(ByteBuffer head) {
+        return false;
+    }
+
+    /**
+     * The driver's own options that {@code blockdev-reopen} may change, by their names on the wire;
+     * children need not be named. All others have to stay as they are.
+     */
+    default Set<String> changeableOptions() {
+        return Set.of();
+    }
+
+    /**
+     * Gives an open image other options in place, for a driver whose image must not be closed
+     * meanwhile: because it would lose a lock or a connection, or because descriptors of it are in
+     * use. The others answer false, and core closes the image and opens one anew, or opens the old
+     * one again if that fails. Called with the control lock held; no request is under way, and none
+     * begins before it returns. Open {@link BlockQueue}s are closed before.
+     *
+     * @param image an image that this driver has opened
+     * @param spec as for {@link #open}; children that are as before are the same handles
+     * @return whether it was done
+     * @throws io.blockwharf.api.qmp.QmpException with the image as it was
+     */
+    default boolean reconfigure(BlockImage image, NodeSpec<O> spec) {
         return false;
     }
 }

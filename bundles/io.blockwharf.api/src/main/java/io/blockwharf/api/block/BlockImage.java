@@ -94,6 +94,17 @@ public interface BlockImage extends BlockIo, AutoCloseable {
         return Optional.empty();
     }
 
+    /**
+     * Changes how the image calls its backing file; empty for none. What it reads now stays the
+     * same: this is for those who open it later. Called with the control lock held.
+     *
+     * @throws BlockIoException with {@link Errno#ENOTSUP} where the format does not keep a name,
+     *     {@link Errno#ENOSPC} where the name is too long
+     */
+    default void changeBackingName(Optional<ImageName> name) throws BlockIoException {
+        throw new BlockIoException(Errno.ENOTSUP, "the format has no name of a backing file");
+    }
+
     /** Whatever else is worth showing in the shell, in plain values. */
     default Map<String, Object> details() {
         return Map.of();

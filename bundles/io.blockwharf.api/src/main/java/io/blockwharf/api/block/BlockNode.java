@@ -95,6 +95,30 @@ public interface BlockNode extends BlockIo, AutoCloseable {
     }
 
     /**
+     * Keeps the descriptors of {@link #hostExtent} open until {@link #unpin}, which a change of the
+     * graph could otherwise close: whoever uses one outside of a call pins the node first and asks
+     * for the descriptor then. While a pin is held, changes that would close a file are refused.
+     * May be called from a thread that serves requests; does not wait.
+     *
+     * @return false while a change is under way: nothing is pinned then
+     */
+    default boolean pin() {
+        return true;
+    }
+
+    /** Ends one {@link #pin}. From any thread. */
+    default void unpin() {}
+
+    /**
+     * Whether the node is in use here, as nodes are unless they are opened with {@code active} off
+     * or {@code blockdev-set-active} has made them so: an inactive one can only be read, and
+     * somebody else may be writing it.
+     */
+    default boolean active() {
+        return true;
+    }
+
+    /**
      * How deep another node lies in the backing chain of this one, as {@link Extent#depth} counts:
      * 1 for the node itself and for what it filters, 2 for its backing node.
      *

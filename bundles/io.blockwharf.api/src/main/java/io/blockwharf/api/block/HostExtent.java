@@ -3,7 +3,7 @@ package io.blockwharf.api.block;
 /**
  * A run of a node's bytes that lies as it is in a file of the host.
  *
- * @param fd file descriptor, readable; it belongs to the node
+ * @param fd file descriptor, readable; it belongs to the node, see {@link BlockNode#pin}
  * @param offset where the run begins in the node, bytes
  * @param position where it begins in the file, bytes
  * @param length bytes

@@ -26,4 +26,12 @@ public interface BlockExportDriver<O extends Record> {
     default boolean multiThreaded() {
         return false;
     }
+
+    /**
+     * Whether an export can live while its node is inactive ({@code allow-inactive}): it refuses
+     * everything but reads then.
+     */
+    default boolean supportsInactive() {
+        return false;
+    }
 }
