@@ -48,6 +48,7 @@ final class Daemon implements AutoCloseable {
 
     private final CacheFolder cache;
     private final Felix framework;
+    private TerminalLog log;
 
     private Daemon(Path home) {
         cache = CacheFolder.create();
@@ -109,7 +110,7 @@ final class Daemon implements AutoCloseable {
     private void startBundles(Path folder) throws BundleException {
         framework.init();
         BundleContext context = framework.getBundleContext();
-        TerminalLog.open(context);
+        log = TerminalLog.open(context);
         List<Bundle> bundles = new ArrayList<>();
         for (Path jar : jars(folder)) {
             // By reference: the framework reads the jar where it is instead of copying it.
@@ -166,6 +167,7 @@ final class Daemon implements AutoCloseable {
         if (answer == null) {
             return true;
         }
+        log.await(); // warnings come before the error
         if (answer.isEmpty()) {
             return false;
         }
