@@ -22,7 +22,7 @@ public final class EventLoop implements AutoCloseable {
     private static final long WAKE = -1;
 
     /** Looks at the descriptors again after this many rounds in which polling found work. */
-    private static final int POLLED_ROUNDS = 8;
+    static final int POLLED_ROUNDS = 8;
 
     /** A descriptor that the loop waits for, until it is closed. */
     public final class Watch implements AutoCloseable {
@@ -154,7 +154,12 @@ public final class EventLoop implements AutoCloseable {
 
     /** Polls before it sleeps, as these rules say; see {@link AdaptivePolling}. */
     public void polling(long maxNanos, long grow, long shrink) {
-        polling = new AdaptivePolling(maxNanos, grow, shrink, EventLoop::preemptions);
+        polling(new AdaptivePolling(maxNanos, grow, shrink, EventLoop::preemptions));
+    }
+
+    /** From now on {@code rule} is the loop's own. */
+    void polling(AdaptivePolling rule) {
+        polling = rule;
     }
 
     /**

@@ -9,6 +9,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 import java.io.IOException;
 import java.util.ArrayList;
@@ -288,34 +289,59 @@ class WaitingTest {
         assertEquals(1, ran.get());
     }
 
-    /** One that is found by polling, time after time, does not hold up a descriptor. */
-    @Test
-    void descriptorsAreServedBesideABusyPoller() throws Exception {
-        CountDownLatch served = new CountDownLatch(1);
-        AtomicLong finds = new AtomicLong();
+    /**
+     * A source that has work whenever it is asked again does not hold up a descriptor, whether its
+     * work is found on the first look of a round or by the polling after it. The rule polls for an
+     * hour and never pauses, so that only the count of finds lets the loop look elsewhere.
+     */
+    @ParameterizedTest(name = "found on look {0} of each round")
+    @ValueSource(ints = {1, 2})
+    void descriptorsAreServedBesideABusyPoller(int looksForAFind) throws Exception {
+        long hour = TimeUnit.HOURS.toNanos(1);
+        AdaptivePolling polling = new AdaptivePolling(hour, hour, 0, () -> 0);
+        for (int i = 0; i < 17; i++) {
+            polling.slept(1);
+        }
+        assertEquals(hour, polling.nanos());
+        // Finds after the descriptor became ready, until it was served or there were too many
+        CompletableFuture<Integer> finds = new CompletableFuture<>();
         try (EventFd event = EventFd.open();
                 EventLoop loop = new EventLoop("test")) {
-            loop.polling(1_000_000, 0, 0);
-            loop.watch(event.fd(), Epoll.IN, served::countDown);
-            loop.poll(
+            loop.polling(polling);
+            EventLoop.PollSource source =
                     new EventLoop.PollSource() {
-                        private boolean found;
+                        private int looks;
+                        private int found;
 
                         @Override
                         public boolean poll() {
-                            found = !found;
-                            if (!found && finds.incrementAndGet() == 10_000) {
-                                signal(event);
+                            if (++looks % looksForAFind != 0) {
+                                return false;
                             }
-                            return !found;
+                            if (++found == 1) {
+                                watch(loop, event, () -> finds.complete(found - 1));
+                                signal(event);
+                            } else if (found == 10_000) {
+                                finds.complete(found - 1);
+                            }
+                            return true;
                         }
 
                         @Override
                         public boolean sleep() {
                             return false;
                         }
-                    });
-            assertTrue(served.await(60, TimeUnit.SECONDS));
+                    };
+            loop.poll(source);
+            assertTrue(finds.get(60, TimeUnit.SECONDS) <= EventLoop.POLLED_ROUNDS);
+        }
+    }
+
+    private static void watch(EventLoop loop, EventFd event, Runnable handler) {
+        try {
+            loop.watch(event.fd(), Epoll.IN, handler);
+        } catch (LinuxException e) {
+            throw new AssertionError(e);
         }
     }
 
