@@ -5,6 +5,9 @@ import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 import static org.ops4j.pax.exam.CoreOptions.frameworkProperty;
 
+import io.blockwharf.api.export.BlockExport;
+import io.blockwharf.api.export.BlockExportDriver;
+import io.blockwharf.api.export.ExportSpec;
 import io.blockwharf.api.qmp.QmpDispatcher;
 import io.blockwharf.api.qmp.QmpEvent;
 import io.blockwharf.api.qmp.QmpEventListener;
@@ -40,11 +43,18 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.Hashtable;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionStage;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 
 import javax.inject.Inject;
 
@@ -68,6 +78,83 @@ public class ExportContractIT {
             frameworkProperty("CONFIG_FUSE").value("y"),
             frameworkProperty("CONFIG_VHOST_USER_BLK_SERVER").value("y"),
         };
+    }
+
+    /** Options of a type that comes and goes. */
+    public record FleetingOptions(boolean fleeting) {}
+
+    private static final class Fleeting implements BlockExportDriver<FleetingOptions>, BlockExport {
+        private final CompletableFuture<Void> closed = new CompletableFuture<>();
+
+        @Override
+        public BlockExport open(ExportSpec<FleetingOptions> spec) {
+            assertTrue(spec.options().fleeting());
+            return this;
+        }
+
+        @Override
+        public boolean inUse() {
+            return false;
+        }
+
+        @Override
+        public void requestShutdown() {
+            closed.complete(null);
+        }
+
+        @Override
+        public CompletionStage<Void> closed() {
+            return closed;
+        }
+    }
+
+    /**
+     * What the schema has, and what the check of the arguments takes, can be used: never is a type
+     * known and its driver not found, however close to its coming and going it is asked for.
+     */
+    @Test
+    public void aTypeThatIsKnownIsUsableAtOnce() throws Exception {
+        Map<String, Object> add =
+                Map.of("type", "fleeting", "id", "f", "node-name", "disk", "fleeting", true);
+        AtomicBoolean ended = new AtomicBoolean();
+        AtomicInteger added = new AtomicInteger();
+        CompletableFuture<Set<String>> answers = new CompletableFuture<>();
+        Thread asker =
+                Thread.ofPlatform()
+                        .start(
+                                () -> {
+                                    Set<String> failures = new TreeSet<>();
+                                    while (!ended.get()) {
+                                        try {
+                                            dispatcher.execute("block-export-add", add);
+                                            added.incrementAndGet();
+                                        } catch (QmpException e) {
+                                            failures.add(e.getMessage());
+                                        }
+                                    }
+                                    answers.complete(failures);
+                                });
+        for (int i = 0; i < 300; i++) {
+            int before = added.get();
+            ServiceRegistration<?> driver =
+                    context.registerService(
+                            BlockExportDriver.class,
+                            new Fleeting(),
+                            new Hashtable<>(Map.of("export.type", "fleeting")));
+            long deadline = System.nanoTime() + TimeUnit.MINUTES.toNanos(1);
+            while (added.get() == before && System.nanoTime() < deadline) {
+                Thread.yield();
+            }
+            assertTrue("round " + i, added.get() > before);
+            driver.unregister();
+        }
+        ended.set(true);
+        asker.join();
+        Set<String> unexpected = answers.get();
+        unexpected.remove("Parameter 'type' does not accept value 'fleeting'");
+        unexpected.remove("Block export id 'f' is already in use");
+        assertEquals(Set.of(), unexpected);
+        events.clear();
     }
 
     /** What a type needs to be tested. */

@@ -1,13 +1,5 @@
 package io.blockwharf.core.control;
 
-import io.blockwharf.api.block.BlockCreator;
-import io.blockwharf.api.block.BlockDriver;
-import io.blockwharf.api.block.BlockdevCreateOptions;
-import io.blockwharf.api.block.BlockdevOptions;
-import io.blockwharf.api.export.BlockExportDriver;
-import io.blockwharf.api.export.BlockExportOptions;
-import io.blockwharf.api.qmp.ObjectOptions;
-import io.blockwharf.api.qmp.ObjectType;
 import io.blockwharf.api.qmp.QmpCommand;
 import io.blockwharf.api.qmp.QmpDispatcher;
 import io.blockwharf.api.qmp.QmpEventSource;
@@ -16,6 +8,7 @@ import io.blockwharf.api.qmp.QmpException.ErrorClass;
 import io.blockwharf.core.qapi.Binder;
 import io.blockwharf.core.qapi.Branches;
 import io.blockwharf.core.qapi.Json;
+import io.blockwharf.core.qapi.OpenUnion;
 import io.blockwharf.core.qapi.Schema;
 import io.blockwharf.core.qapi.TypeArguments;
 import io.blockwharf.linux.NamedDescriptors;
@@ -31,6 +24,7 @@ import org.osgi.service.log.Logger;
 import org.osgi.service.log.LoggerFactory;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -50,31 +44,29 @@ public final class Dispatcher implements QmpDispatcher {
     private static final String COMMAND = "qmp.name";
     private static final String OPTION = "option.name";
 
-    /** What {@link #schema} answered when the whiteboards had changed that often. */
-    private record CachedSchema(long changes, List<Object> schema) {}
+    /** What {@link #schema} answered, and what it was made of. */
+    private record CachedSchema(
+            long changes,
+            Map<Class<? extends Record>, SequencedMap<String, Class<? extends Record>>> branches,
+            List<Object> schema) {
+        boolean describes(Branches now) {
+            return branches.entrySet().stream()
+                    .allMatch(union -> now.of(union.getKey()).equals(union.getValue()));
+        }
+    }
 
-    /** The open unions, each with the whiteboard of the services that are its branches. */
-    private final class InstalledBranches implements Branches {
-        private final Map<Class<?>, Whiteboard<?>> unions =
-                Map.of(
-                        BlockExportOptions.class, exportDrivers,
-                        BlockdevOptions.class, blockDrivers,
-                        BlockdevCreateOptions.class, blockCreators,
-                        ObjectOptions.class, objectTypes);
-
+    /** What the owners of the open unions say. */
+    private record OwnedBranches(List<Branches> owners) implements Branches {
         @Override
-        public Optional<Class<? extends Record>> find(Class<? extends Record> union, String value) {
-            return unions.get(union).recordType(value);
+        public SequencedMap<String, Class<? extends Record>> of(Class<? extends Record> union) {
+            SequencedMap<String, Class<? extends Record>> all = new LinkedHashMap<>();
+            owners.forEach(owner -> all.putAll(owner.of(union)));
+            return all;
         }
 
         @Override
-        public SequencedMap<String, Class<? extends Record>> of(Class<? extends Record> union) {
-            Whiteboard<?> services = unions.get(union);
-            SequencedMap<String, Class<? extends Record>> branches = new LinkedHashMap<>();
-            for (String name : services.names()) {
-                services.recordType(name).ifPresent(type -> branches.put(name, type));
-            }
-            return branches;
+        public Optional<Class<? extends Record>> find(Class<? extends Record> union, String value) {
+            return owners.stream().flatMap(owner -> owner.find(union, value).stream()).findFirst();
         }
     }
 
@@ -85,19 +77,11 @@ public final class Dispatcher implements QmpDispatcher {
             new Whiteboard<>(QmpCommand.class, COMMAND, changes);
     private final Whiteboard<QmpCommand<?, ?>> options =
             new Whiteboard<>(QmpCommand.class, OPTION, changes);
-    private final Whiteboard<BlockExportDriver<?>> exportDrivers =
-            new Whiteboard<>(BlockExportDriver.class, "export.type", changes);
-    private final Whiteboard<BlockDriver<?>> blockDrivers =
-            new Whiteboard<>(BlockDriver.class, "block.driver.name", changes);
-    private final Whiteboard<BlockCreator<?>> blockCreators =
-            new Whiteboard<>(BlockCreator.class, "block.driver.name", changes);
-    private final Whiteboard<ObjectType<?>> objectTypes =
-            new Whiteboard<>(ObjectType.class, "object.type.name", changes);
+    private final Whiteboard<OpenUnion> unions =
+            new Whiteboard<>(OpenUnion.class, Constants.SERVICE_ID, changes);
     private final Whiteboard<QmpEventSource> eventSources =
             new Whiteboard<>(QmpEventSource.class, Constants.SERVICE_ID, changes);
-    private final Branches branches = new InstalledBranches();
-    private final Binder binder = new Binder(branches);
-    private volatile CachedSchema cachedSchema = new CachedSchema(-1, List.of());
+    private volatile CachedSchema cachedSchema = new CachedSchema(-1, Map.of(), List.of());
 
     /** A dispatcher without commands. */
     @Activate
@@ -122,43 +106,21 @@ public final class Dispatcher implements QmpDispatcher {
     }
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
-    void addExportDriver(
-            ComponentServiceObjects<BlockExportDriver<?>> driver, Map<String, Object> properties) {
-        exportDrivers.add(driver, properties);
+    void addUnion(ComponentServiceObjects<OpenUnion> union, Map<String, Object> properties) {
+        unions.add(union, properties);
     }
 
-    void removeExportDriver(Map<String, Object> properties) {
-        exportDrivers.remove(properties);
+    void removeUnion(Map<String, Object> properties) {
+        unions.remove(properties);
     }
 
-    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
-    void addBlockDriver(
-            ComponentServiceObjects<BlockDriver<?>> driver, Map<String, Object> properties) {
-        blockDrivers.add(driver, properties);
-    }
-
-    void removeBlockDriver(Map<String, Object> properties) {
-        blockDrivers.remove(properties);
-    }
-
-    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
-    void addBlockCreator(
-            ComponentServiceObjects<BlockCreator<?>> creator, Map<String, Object> properties) {
-        blockCreators.add(creator, properties);
-    }
-
-    void removeBlockCreator(Map<String, Object> properties) {
-        blockCreators.remove(properties);
-    }
-
-    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
-    void addObjectType(
-            ComponentServiceObjects<ObjectType<?>> type, Map<String, Object> properties) {
-        objectTypes.add(type, properties);
-    }
-
-    void removeObjectType(Map<String, Object> properties) {
-        objectTypes.remove(properties);
+    private Branches branches() {
+        return new OwnedBranches(
+                unions.names().stream()
+                        .flatMap(name -> unions.find(name).stream())
+                        .flatMap(offer -> offer.service().stream())
+                        .map(OpenUnion::branches)
+                        .toList());
     }
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
@@ -212,14 +174,17 @@ public final class Dispatcher implements QmpDispatcher {
         // Read first: what changes while we look is looked at again next time.
         long now = changes.get();
         CachedSchema cached = cachedSchema;
-        if (cached.changes() != now) {
-            cached = new CachedSchema(now, newSchema());
+        Branches branches = branches();
+        if (cached.changes() != now || !cached.describes(branches)) {
+            cached = newSchema(now, branches);
             cachedSchema = cached;
         }
         return cached.schema();
     }
 
-    private List<Object> newSchema() {
+    private CachedSchema newSchema(long now, Branches branches) {
+        Map<Class<? extends Record>, SequencedMap<String, Class<? extends Record>>> asked =
+                new HashMap<>();
         List<Schema.Command> described = new ArrayList<>();
         for (String name : commands.names()) {
             commands.find(name)
@@ -243,7 +208,9 @@ public final class Dispatcher implements QmpDispatcher {
                     .flatMap(Whiteboard.Offer::service)
                     .ifPresent(each -> events.addAll(each.eventTypes()));
         }
-        return Schema.of(described, events, branches);
+        List<Object> schema =
+                Schema.of(described, events, union -> asked.computeIfAbsent(union, branches::of));
+        return new CachedSchema(now, asked, schema);
     }
 
     private Object run(
@@ -260,12 +227,13 @@ public final class Dispatcher implements QmpDispatcher {
                 // Before the lock: activating a component waits for one that is being deactivated,
                 // which waits for the lock to be taken off the whiteboard.
                 QmpCommand<?, ?> command = offer.service().orElseThrow(() -> notFound(notFound));
+                Binder binder = new Binder(branches());
                 try (var _ = lock.take()) {
                     result =
                             whiteboard
                                     .find(name)
                                     .filter(offer::equals)
-                                    .map(_ -> Json.of(run(command, arguments, keyval)));
+                                    .map(_ -> Json.of(run(command, arguments, keyval, binder)));
                 }
             } while (result.isEmpty());
             return result.get();
@@ -282,7 +250,7 @@ public final class Dispatcher implements QmpDispatcher {
     }
 
     private <A extends Record, R> R run(
-            QmpCommand<A, R> command, Map<String, ?> arguments, boolean keyval) {
+            QmpCommand<A, R> command, Map<String, ?> arguments, boolean keyval, Binder binder) {
         // The class of A is what the command's class says that A is.
         @SuppressWarnings("unchecked")
         Class<A> type = (Class<A>) argumentsOf(command);

@@ -1,5 +1,6 @@
 package io.blockwharf.core.control;
 
+import io.blockwharf.core.qapi.Branches;
 import io.blockwharf.core.qapi.TypeArguments;
 
 import org.osgi.framework.Constants;
@@ -7,10 +8,12 @@ import org.osgi.service.component.ComponentServiceObjects;
 
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
@@ -143,5 +146,29 @@ public final class Whiteboard<S> {
         return find(name)
                 .flatMap(Offer::service)
                 .map(service -> TypeArguments.record(service.getClass(), contract));
+    }
+
+    /** The records that the services take, as the branches of {@code union}. */
+    public Branches branches(Class<? extends Record> union) {
+        return new Branches() {
+            @Override
+            public SequencedMap<String, Class<? extends Record>> of(
+                    Class<? extends Record> ofUnion) {
+                SequencedMap<String, Class<? extends Record>> all = new LinkedHashMap<>();
+                if (ofUnion == union) {
+                    names().forEach(
+                                    name ->
+                                            recordType(name)
+                                                    .ifPresent(record -> all.put(name, record)));
+                }
+                return all;
+            }
+
+            @Override
+            public Optional<Class<? extends Record>> find(
+                    Class<? extends Record> ofUnion, String name) {
+                return ofUnion == union ? recordType(name) : Optional.empty();
+            }
+        };
     }
 }

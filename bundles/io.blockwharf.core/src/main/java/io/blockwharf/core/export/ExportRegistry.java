@@ -17,9 +17,12 @@ import io.blockwharf.api.qmp.QmpEvents;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.core.control.ControlLock;
+import io.blockwharf.core.control.InstalledDrivers;
 import io.blockwharf.core.graph.BlockGraph;
 import io.blockwharf.core.graph.Node;
 import io.blockwharf.core.graph.NodeUser;
+import io.blockwharf.core.qapi.Branches;
+import io.blockwharf.core.qapi.OpenUnion;
 
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
@@ -33,7 +36,6 @@ import org.osgi.service.log.LoggerFactory;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.EnumSet;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -54,8 +56,8 @@ import java.util.regex.Pattern;
  * removes it and waits for {@link BlockExport#closed}, or, if that takes too long or nobody waits,
  * a thread of its own. So nobody who serves an export ever needs the lock.
  */
-@Component(service = BlockExports.class)
-public final class ExportRegistry implements BlockExports {
+@Component(service = {BlockExports.class, OpenUnion.class})
+public final class ExportRegistry implements BlockExports, OpenUnion {
     private static final Pattern WELL_FORMED = Pattern.compile("[A-Za-z][A-Za-z0-9._-]*");
 
     /** Long enough for a client to be disconnected, short enough for a monitor to wait. */
@@ -80,8 +82,9 @@ public final class ExportRegistry implements BlockExports {
     /** In the order in which they were made. */
     private final Map<String, Entry> entries = new LinkedHashMap<>();
 
-    /** By type; the first one of a type is used. */
-    private final Map<String, List<BlockExportDriver<?>>> drivers = new HashMap<>();
+    private final InstalledDrivers<BlockExportDriver<?>> drivers =
+            new InstalledDrivers<>(
+                    BlockExportDriver.class, BlockExportOptions.class, "export.type");
 
     private volatile ExportConditions conditions = Map::of;
 
@@ -152,7 +155,7 @@ public final class ExportRegistry implements BlockExports {
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
     void addDriver(BlockExportDriver<?> driver, Map<String, Object> properties) {
         try (var _ = lock.take()) {
-            drivers.computeIfAbsent(typeOf(properties), _ -> new ArrayList<>()).add(driver);
+            drivers.add(driver, properties);
         }
     }
 
@@ -160,18 +163,15 @@ public final class ExportRegistry implements BlockExports {
     void removeDriver(BlockExportDriver<?> driver, Map<String, Object> properties) {
         List<Entry> orphans;
         try (var _ = lock.take()) {
-            List<BlockExportDriver<?>> all = drivers.getOrDefault(typeOf(properties), List.of());
-            all.removeIf(each -> each == driver);
-            if (all.isEmpty()) {
-                drivers.remove(typeOf(properties));
-            }
+            drivers.remove(driver, properties);
             orphans = newestFirst().stream().filter(entry -> entry.driver == driver).toList();
         }
         drain(orphans, "its driver goes");
     }
 
-    private static String typeOf(Map<String, Object> properties) {
-        return String.valueOf(properties.get("export.type"));
+    @Override
+    public Branches branches() {
+        return drivers;
     }
 
     @Reference(cardinality = ReferenceCardinality.OPTIONAL, policy = ReferencePolicy.DYNAMIC)
@@ -212,13 +212,15 @@ public final class ExportRegistry implements BlockExports {
         if (entries.containsKey(id)) {
             throw QmpException.generic("Block export id '%s' is already in use", id);
         }
-        List<BlockExportDriver<?>> offers = drivers.getOrDefault(options.type(), List.of());
-        if (offers.isEmpty()) {
-            throw QmpException.generic("No driver found for the requested export type");
-        }
+        BlockExportDriver<?> found =
+                drivers.find(options.type())
+                        .orElseThrow(
+                                () ->
+                                        QmpException.generic(
+                                                "No driver found for the requested export type"));
         // Its type parameter is the class of these options: the dispatcher has bound them by it.
         @SuppressWarnings("unchecked")
-        BlockExportDriver<Record> driver = (BlockExportDriver<Record>) offers.getFirst();
+        BlockExportDriver<Record> driver = (BlockExportDriver<Record>) found;
         Node node =
                 graph.find(options.nodeName())
                         .orElseThrow(
@@ -422,13 +424,13 @@ public final class ExportRegistry implements BlockExports {
         try (var _ = lock.take()) {
             Set<String> all = new TreeSet<>(WELL_KNOWN);
             all.addAll(states.keySet());
-            all.addAll(drivers.keySet());
+            all.addAll(drivers.byName().keySet());
             return all.stream().map(type -> describe(type, states.get(type))).toList();
         }
     }
 
     private ExportTypeInfo describe(String type, ExportConditions.Condition condition) {
-        boolean installed = drivers.containsKey(type);
+        boolean installed = drivers.find(type).isPresent();
         if (!installed && (condition == null || condition.satisfied())) {
             return new ExportTypeInfo(type, false, "no driver is installed");
         }

@@ -15,9 +15,10 @@ import io.blockwharf.api.block.Permission;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.core.control.ControlLock;
+import io.blockwharf.core.control.InstalledDrivers;
 import io.blockwharf.core.qapi.Binder;
 import io.blockwharf.core.qapi.Branches;
-import io.blockwharf.core.qapi.TypeArguments;
+import io.blockwharf.core.qapi.OpenUnion;
 
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
@@ -32,13 +33,11 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.SequencedMap;
 import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.locks.ReentrantLock;
@@ -50,8 +49,8 @@ import java.util.regex.Pattern;
  *
  * <p>When a driver goes, its nodes go first, and before them everybody who uses them.
  */
-@Component(service = BlockGraph.class)
-public final class BlockGraph {
+@Component(service = {BlockGraph.class, OpenUnion.class})
+public final class BlockGraph implements OpenUnion {
     private static final Pattern WELL_FORMED = Pattern.compile("[A-Za-z][A-Za-z0-9._-]*");
 
     /** QEMU's {@code node_name[32]}. */
@@ -62,25 +61,6 @@ public final class BlockGraph {
 
     private static final int PROBED_BYTES = 512;
 
-    private final class InstalledDrivers implements Branches {
-        @Override
-        public Optional<Class<? extends Record>> find(
-                Class<? extends Record> union, String driver) {
-            return Optional.ofNullable(drivers.get(driver)).map(List::getFirst).map(this::options);
-        }
-
-        @Override
-        public SequencedMap<String, Class<? extends Record>> of(Class<? extends Record> union) {
-            SequencedMap<String, Class<? extends Record>> all = new LinkedHashMap<>();
-            drivers.forEach((name, offers) -> all.put(name, options(offers.getFirst())));
-            return all;
-        }
-
-        private Class<? extends Record> options(BlockDriver<?> driver) {
-            return TypeArguments.record(driver.getClass(), BlockDriver.class);
-        }
-    }
-
     private final ControlLock lock;
     private final Logger logger;
     private final ReentrantLock resizing = new ReentrantLock();
@@ -88,14 +68,14 @@ public final class BlockGraph {
     /** In the order in which they were made. */
     private final Map<String, Node> nodes = new LinkedHashMap<>();
 
-    /** By name; the first one of a name is used. */
-    private final Map<String, List<BlockDriver<?>>> drivers = new HashMap<>();
+    private final InstalledDrivers<BlockDriver<?>> drivers =
+            new InstalledDrivers<>(BlockDriver.class, BlockdevOptions.class, "block.driver.name");
 
     /** The named children that are being opened, outermost first. */
     private final Set<String> opening = new LinkedHashSet<>();
 
     /** Reads the options in names of images; a driver's own are those of its record. */
-    private final Binder binder = new Binder(new InstalledDrivers());
+    private final Binder binder = new Binder(drivers);
 
     private int unnamed;
 
@@ -112,25 +92,22 @@ public final class BlockGraph {
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
     void addDriver(BlockDriver<?> driver, Map<String, Object> properties) {
         try (var _ = lock.take()) {
-            drivers.computeIfAbsent(nameOf(properties), _ -> new ArrayList<>()).add(driver);
+            drivers.add(driver, properties);
         }
     }
 
     void removeDriver(BlockDriver<?> driver, Map<String, Object> properties) {
         try (var _ = lock.take()) {
-            List<BlockDriver<?>> all = drivers.getOrDefault(nameOf(properties), List.of());
-            all.removeIf(each -> each == driver);
-            if (all.isEmpty()) {
-                drivers.remove(nameOf(properties));
-            }
+            drivers.remove(driver, properties);
         }
         closeAll(
                 nodes().stream().filter(node -> node.driver == driver).toList(),
-                "driver " + nameOf(properties) + " goes");
+                "driver " + drivers.name(properties) + " goes");
     }
 
-    private static String nameOf(Map<String, Object> properties) {
-        return String.valueOf(properties.get("block.driver.name"));
+    @Override
+    public Branches branches() {
+        return drivers;
     }
 
     @Deactivate
@@ -239,13 +216,15 @@ public final class BlockGraph {
     }
 
     private Node open(BlockdevOptions options, NodeOptions defaults) {
-        List<BlockDriver<?>> offers = drivers.getOrDefault(options.driver(), List.of());
-        if (offers.isEmpty()) {
-            throw QmpException.generic("Unknown driver '%s'", options.driver());
-        }
+        BlockDriver<?> found =
+                drivers.find(options.driver())
+                        .orElseThrow(
+                                () ->
+                                        QmpException.generic(
+                                                "Unknown driver '%s'", options.driver()));
         // Its type parameter is the class of these options: the dispatcher has bound them by it.
         @SuppressWarnings("unchecked")
-        BlockDriver<Record> driver = (BlockDriver<Record>) offers.getFirst();
+        BlockDriver<Record> driver = (BlockDriver<Record>) found;
         NodeOptions generic = NodeOptions.of(options, defaults);
         String user = Node.described(options.nodeName().orElse("#block"));
         Map<String, NodeHandle> children = new LinkedHashMap<>();
@@ -374,8 +353,8 @@ public final class BlockGraph {
                 node.image.read(0, new IoVector(Arena.ofAuto(), 1).set(memory, 0, bytes));
             }
             head.limit(bytes);
-            return drivers.entrySet().stream()
-                    .filter(each -> each.getValue().getFirst().recognises(head.duplicate()))
+            return drivers.byName().entrySet().stream()
+                    .filter(each -> each.getValue().recognises(head.duplicate()))
                     .map(Map.Entry::getKey)
                     .findFirst()
                     .orElse("raw");

@@ -5,9 +5,12 @@ import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.BlockdevCreateOptions;
 import io.blockwharf.api.qmp.Nothing;
 import io.blockwharf.api.qmp.QmpCommand;
-import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.QmpName;
+import io.blockwharf.core.control.ControlLock;
+import io.blockwharf.core.control.InstalledDrivers;
 import io.blockwharf.core.graph.BlockGraph;
+import io.blockwharf.core.qapi.Branches;
+import io.blockwharf.core.qapi.OpenUnion;
 
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
@@ -16,12 +19,12 @@ import org.osgi.service.component.annotations.ReferenceCardinality;
 import org.osgi.service.component.annotations.ReferencePolicy;
 
 import java.util.Map;
-import java.util.concurrent.ConcurrentHashMap;
 
 /** QMP {@code blockdev-create}: starts a job that makes an image. */
-@Component(service = QmpCommand.class)
+@Component(service = {QmpCommand.class, OpenUnion.class})
 @QmpName("blockdev-create")
-public final class BlockdevCreate implements QmpCommand<BlockdevCreate.Arguments, Nothing> {
+public final class BlockdevCreate
+        implements QmpCommand<BlockdevCreate.Arguments, Nothing>, OpenUnion {
     /**
      * The arguments.
      *
@@ -30,24 +33,38 @@ public final class BlockdevCreate implements QmpCommand<BlockdevCreate.Arguments
      */
     public record Arguments(String jobId, BlockdevCreateOptions options) {}
 
+    private final ControlLock lock;
     private final Jobs jobs;
     private final BlockGraph graph;
-    private final Map<String, BlockCreator<?>> creators = new ConcurrentHashMap<>();
+    private final InstalledDrivers<BlockCreator<?>> creators =
+            new InstalledDrivers<>(
+                    BlockCreator.class, BlockdevCreateOptions.class, "block.driver.name");
 
     /** Opens nodes in that graph. */
     @Activate
-    public BlockdevCreate(@Reference Jobs jobs, @Reference BlockGraph graph) {
+    public BlockdevCreate(
+            @Reference ControlLock lock, @Reference Jobs jobs, @Reference BlockGraph graph) {
+        this.lock = lock;
         this.jobs = jobs;
         this.graph = graph;
     }
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
     void addCreator(BlockCreator<?> creator, Map<String, Object> properties) {
-        creators.put(String.valueOf(properties.get("block.driver.name")), creator);
+        try (var _ = lock.take()) {
+            creators.add(creator, properties);
+        }
     }
 
-    void removeCreator(BlockCreator<?> creator) {
-        creators.values().remove(creator);
+    void removeCreator(BlockCreator<?> creator, Map<String, Object> properties) {
+        try (var _ = lock.take()) {
+            creators.remove(creator, properties);
+        }
+    }
+
+    @Override
+    public Branches branches() {
+        return creators;
     }
 
     @Override
@@ -55,10 +72,8 @@ public final class BlockdevCreate implements QmpCommand<BlockdevCreate.Arguments
         BlockdevCreateOptions made = arguments.options();
         // Its type parameter is the class of these options: the dispatcher has bound them by it.
         @SuppressWarnings("unchecked")
-        BlockCreator<Record> creator = (BlockCreator<Record>) creators.get(made.driver());
-        if (creator == null) {
-            throw QmpException.generic("Driver does not support blockdev-create");
-        }
+        BlockCreator<Record> creator =
+                (BlockCreator<Record>) creators.find(made.driver()).orElseThrow();
         jobs.start(
                 arguments.jobId(),
                 Jobs.Type.CREATE,

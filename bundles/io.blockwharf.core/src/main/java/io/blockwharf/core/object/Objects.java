@@ -9,6 +9,7 @@ import io.blockwharf.core.control.Whiteboard;
 import io.blockwharf.core.qapi.Binder;
 import io.blockwharf.core.qapi.Branches;
 import io.blockwharf.core.qapi.Json;
+import io.blockwharf.core.qapi.OpenUnion;
 
 import org.osgi.service.component.ComponentServiceObjects;
 import org.osgi.service.component.annotations.Activate;
@@ -38,8 +39,8 @@ import java.util.regex.Pattern;
  * <p>When the service of a type leaves, its objects are deleted. One that is in use then is not
  * found any more and is closed when its last user lets go.
  */
-@Component(service = {ObjectStore.class, Objects.class})
-public final class Objects implements ObjectStore {
+@Component(service = {ObjectStore.class, Objects.class, OpenUnion.class})
+public final class Objects implements ObjectStore, OpenUnion {
     /** QEMU, {@code util/id.c}. */
     private static final Pattern IDENTIFIER = Pattern.compile("[A-Za-z][A-Za-z0-9._-]*");
 
@@ -123,6 +124,11 @@ public final class Objects implements ObjectStore {
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
     void addType(ComponentServiceObjects<ObjectType<?>> type, Map<String, Object> properties) {
         types.add(type, properties);
+    }
+
+    @Override
+    public Branches branches() {
+        return types.branches(ObjectOptions.class);
     }
 
     void removeType(Map<String, Object> properties) {

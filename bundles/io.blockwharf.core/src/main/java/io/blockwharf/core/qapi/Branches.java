@@ -8,22 +8,17 @@ import java.util.SequencedMap;
  * The branches of the open unions, which are the option types of the services that are there now.
  * May be called from any thread.
  */
+@FunctionalInterface
 public interface Branches {
     /** For types that have no open unions in them. */
-    Branches NONE =
-            new Branches() {
-                @Override
-                public Optional<Class<? extends Record>> find(
-                        Class<? extends Record> union, String value) {
-                    return Optional.empty();
-                }
+    Branches NONE = _ -> Collections.emptySortedMap();
 
-                @Override
-                public SequencedMap<String, Class<? extends Record>> of(
-                        Class<? extends Record> union) {
-                    return Collections.emptySortedMap();
-                }
-            };
+    /**
+     * All branches of a union by the discriminator's value, in order.
+     *
+     * @param union the record with the {@link io.blockwharf.api.qmp.Branch} component
+     */
+    SequencedMap<String, Class<? extends Record>> of(Class<? extends Record> union);
 
     /**
      * Looks a branch up.
@@ -31,8 +26,7 @@ public interface Branches {
      * @param union the record with the {@link io.blockwharf.api.qmp.Branch} component
      * @param value the discriminator's value
      */
-    Optional<Class<? extends Record>> find(Class<? extends Record> union, String value);
-
-    /** All branches of a union by the discriminator's value, in order. */
-    SequencedMap<String, Class<? extends Record>> of(Class<? extends Record> union);
+    default Optional<Class<? extends Record>> find(Class<? extends Record> union, String value) {
+        return Optional.ofNullable(of(union).get(value));
+    }
 }

@@ -19,9 +19,13 @@ import io.blockwharf.api.qmp.QmpEventSource;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.qmp.QmpException.ErrorClass;
 import io.blockwharf.api.qmp.Unsigned;
+import io.blockwharf.core.qapi.Branches;
+import io.blockwharf.core.qapi.OpenUnion;
 
 import org.junit.jupiter.api.Test;
 import org.osgi.framework.Constants;
+import org.osgi.framework.ServiceReference;
+import org.osgi.service.component.ComponentServiceObjects;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -223,21 +227,56 @@ class DispatcherTest {
         command(new Add2(), "qmp.name", "add");
         Map<String, Object> arguments =
                 Map.of("type", "memory", "id", "x", "node-name", "n", "fast", true);
-        Fakes.Service<BlockExportDriver<?>> driver =
-                new Fakes.Service<>(new MemoryDriver(), "export.type", "memory");
+        InstalledDrivers<BlockExportDriver<?>> drivers =
+                new InstalledDrivers<>(
+                        BlockExportDriver.class, BlockExportOptions.class, "export.type");
+        Fakes.Service<OpenUnion> owner = new Fakes.Service<>(() -> drivers);
+        dispatcher.addUnion(owner, owner.properties());
+        MemoryDriver driver = new MemoryDriver();
+        Map<String, Object> memory = Map.of("export.type", "memory");
         List<Object> without = dispatcher.schema();
 
         assertEquals(
                 "Parameter 'type' does not accept value 'memory'",
                 assertThrows(QmpException.class, () -> dispatcher.execute("add", arguments))
                         .getMessage());
-        dispatcher.addExportDriver(driver, driver.properties());
+        drivers.add(driver, memory);
         assertEquals("MemoryOptions[fast=true]", dispatcher.execute("add", arguments));
         assertNotEquals(without, dispatcher.schema());
         assertSame(dispatcher.schema(), dispatcher.schema());
-        dispatcher.removeExportDriver(driver.properties());
+        drivers.remove(driver, memory);
         assertThrows(QmpException.class, () -> dispatcher.execute("add", arguments));
         assertEquals(without, dispatcher.schema());
+        drivers.add(driver, memory);
+        dispatcher.removeUnion(owner.properties());
+        assertThrows(QmpException.class, () -> dispatcher.execute("add", arguments));
+        assertEquals(without, dispatcher.schema());
+    }
+
+    @Test
+    void ownersAreFetchedBeforeTheLockIsTaken() {
+        List<Boolean> locked = new ArrayList<>();
+        OpenUnion owner = () -> Branches.NONE;
+        ComponentServiceObjects<OpenUnion> fetched =
+                new ComponentServiceObjects<>() {
+                    @Override
+                    public OpenUnion getService() {
+                        locked.add(lock.heldByCurrentThread());
+                        return owner;
+                    }
+
+                    @Override
+                    public void ungetService(OpenUnion same) {}
+
+                    @Override
+                    public ServiceReference<OpenUnion> getServiceReference() {
+                        throw new UnsupportedOperationException();
+                    }
+                };
+        dispatcher.addUnion(fetched, Map.of(Constants.SERVICE_ID, 1L));
+        command(new Adding(), "qmp.name", "add");
+        dispatcher.execute("add", Map.of("a", 2));
+        assertEquals(List.of(false), locked);
     }
 
     @Test

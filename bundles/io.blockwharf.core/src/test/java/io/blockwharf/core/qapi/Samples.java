@@ -123,26 +123,16 @@ final class Samples {
     record Spans(Span span, Optional<Long> step) {}
 
     static final Branches BRANCHES =
-            new Branches() {
-                @Override
-                public Optional<Class<? extends Record>> find(
-                        Class<? extends Record> union, String value) {
-                    return Optional.ofNullable(of(union).get(value));
+            union -> {
+                SequencedMap<String, Class<? extends Record>> all = new LinkedHashMap<>();
+                if (union == BlockExportOptions.class) {
+                    all.put("nbd", Nbd.class);
+                    all.put("vhost-user-blk", VhostUserBlk.class);
+                } else if (union == BlockdevOptions.class) {
+                    all.put("null-co", NullCo.class);
+                    all.put("raw", Raw.class);
                 }
-
-                @Override
-                public SequencedMap<String, Class<? extends Record>> of(
-                        Class<? extends Record> union) {
-                    SequencedMap<String, Class<? extends Record>> all = new LinkedHashMap<>();
-                    if (union == BlockExportOptions.class) {
-                        all.put("nbd", Nbd.class);
-                        all.put("vhost-user-blk", VhostUserBlk.class);
-                    } else if (union == BlockdevOptions.class) {
-                        all.put("null-co", NullCo.class);
-                        all.put("raw", Raw.class);
-                    }
-                    return all;
-                }
+                return all;
             };
 
     static final ObjectMapper JSON = new JsonMapper();
