@@ -114,7 +114,7 @@ final class Bitmap implements WriteObserver, DirtyBitmaps.Found {
     /** Refuses what would change a bitmap whose image cannot be written, too. */
     void checkChangeable() {
         checkUsable();
-        if (persistent && node.readOnly) {
+        if (persistent && node.readOnly()) {
             throw QmpException.generic("Bitmap '%s' is readonly and cannot be modified", name);
         }
     }

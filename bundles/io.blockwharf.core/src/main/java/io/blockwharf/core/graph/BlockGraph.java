@@ -87,6 +87,10 @@ public final class BlockGraph implements OpenUnion {
         this.logger = logger;
     }
 
+    Logger logger() {
+        return logger;
+    }
+
     // --- Drivers -----------------------------------------------------------------------------
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
@@ -347,10 +351,10 @@ public final class BlockGraph implements OpenUnion {
         Node node = open(binder.bind(BlockdevOptions.class, protocol, true), generic.readingOnly());
         try {
             ByteBuffer head = ByteBuffer.allocateDirect(PROBED_BYTES);
-            int bytes = (int) Math.min(node.image.length(), PROBED_BYTES);
+            int bytes = (int) Math.min(node.image().length(), PROBED_BYTES);
             if (bytes > 0) {
                 MemorySegment memory = MemorySegment.ofBuffer(head);
-                node.image.read(0, new IoVector(Arena.ofAuto(), 1).set(memory, 0, bytes));
+                node.image().read(0, new IoVector(Arena.ofAuto(), 1).set(memory, 0, bytes));
             }
             head.limit(bytes);
             return drivers.byName().entrySet().stream()
@@ -437,9 +441,9 @@ public final class BlockGraph implements OpenUnion {
     private void close(Node node) {
         nodes.remove(node.name);
         TraceEvent.BLOCK_NODE_CLOSED.record(node.name);
-        if (!node.readOnly && !node.options.noFlush()) {
+        if (!node.readOnly() && !node.options().noFlush()) {
             try {
-                node.image.flush();
+                node.image().flush();
             } catch (BlockIoException | RuntimeException e) {
                 logger.error("Flushing node {} failed: {}", node.name, e.getMessage(), e);
             }
@@ -468,8 +472,7 @@ public final class BlockGraph implements OpenUnion {
     public BlockNode attach(
             Node node, NodeUser user, Set<Permission> taken, Set<Permission> shared) {
         try (var _ = lock.take()) {
-            NodeHandle handle =
-                    new NodeHandle(this, node, "root", "an unnamed block device", user, null);
+            NodeHandle handle = new UserHandle(this, node, user);
             attach(handle, Perms.of(taken, shared));
             return handle;
         }

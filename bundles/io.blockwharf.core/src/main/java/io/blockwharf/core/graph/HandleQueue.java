@@ -14,10 +14,21 @@ import io.blockwharf.linux.LinuxException;
  */
 final class HandleQueue implements BlockQueue {
     private final NodeHandle handle;
-    private final Node node;
-    private final BlockQueue queue;
+
+    /** Null on an edge inside the graph. */
+    private final Gate gate;
+
     private final WorkerQueue aside;
     private final Epoll both;
+
+    /**
+     * The driver's; null if it has none. Changed while the gate is closed: the serving thread
+     * touches it only with requests inside.
+     */
+    private BlockQueue queue;
+
+    /** Of the queue; whoever sees an old answer is told {@link Errno#EAGAIN}. */
+    private volatile boolean batchesReads;
 
     // Of a request in the driver's queue, by slot
     private final long[] cookies;
@@ -34,12 +45,9 @@ final class HandleQueue implements BlockQueue {
     private final Completion onCompletion = this::completed;
     private Completion target;
 
-    HandleQueue(NodeHandle handle, BlockQueue queue, WorkerQueue aside, int depth)
-            throws LinuxException {
+    HandleQueue(NodeHandle handle, Gate gate, int depth) throws LinuxException {
         this.handle = handle;
-        node = handle.node;
-        this.queue = queue;
-        this.aside = aside;
+        this.gate = gate;
         cookies = new long[depth];
         offsets = new long[depth];
         lengths = new long[depth];
@@ -49,13 +57,65 @@ final class HandleQueue implements BlockQueue {
             free[i] = depth - 1 - i;
         }
         freeCount = depth;
-        both = new Epoll(1);
+        aside = new WorkerQueue(handle, gate, handle.workers(), depth);
         try {
-            both.add(queue.fd(), Epoll.IN, 0);
-            both.add(aside.fd(), Epoll.IN, 1);
+            both = new Epoll(1);
         } catch (LinuxException e) {
-            both.close();
+            aside.close();
             throw e;
+        }
+        try {
+            both.add(aside.fd(), Epoll.IN, 1);
+            bind();
+        } catch (LinuxException | RuntimeException e) {
+            both.close();
+            aside.close();
+            throw e;
+        }
+    }
+
+    /** Takes a queue of the driver, if it has one. Nothing is in flight. */
+    void bind() throws LinuxException {
+        BlockQueue own = handle.node.image().openQueue(cookies.length).orElse(null);
+        if (own != null) {
+            try {
+                both.add(own.fd(), Epoll.IN, 0);
+            } catch (LinuxException e) {
+                own.close();
+                throw e;
+            }
+        }
+        queue = own;
+        batchesReads = own != null && own.batchesReads();
+    }
+
+    /** Gives the driver's queue back; without one all requests go aside. Nothing is in flight. */
+    void unbind() {
+        if (queue != null) {
+            batchesReads = false;
+            queue.close();
+            queue = null;
+        }
+    }
+
+    /**
+     * Whether a request may go to the driver's queue. If so it has passed the gate, and {@link
+     * #completed} or {@link #leave} lets it out again.
+     */
+    private boolean enter() {
+        if (gate != null && !gate.tryEnter()) {
+            return false;
+        }
+        if (queue != null) {
+            return true;
+        }
+        leave();
+        return false;
+    }
+
+    private void leave() {
+        if (gate != null) {
+            gate.exit();
         }
     }
 
@@ -63,58 +123,68 @@ final class HandleQueue implements BlockQueue {
 
     @Override
     public boolean batchesReads() {
-        return queue.batchesReads();
+        return batchesReads;
     }
 
     @Override
     public void read(long cookie, long offset, IoVector into) {
         admit();
-        if (node.straight(offset, into.byteCount()) && node.aligned(into)) {
-            queue.read(slot(cookie, 0, 0), offset, into);
-        } else {
-            aside.read(cookie, offset, into);
+        if (enter()) {
+            if (goesStraight(offset, into)) {
+                queue.read(slot(cookie, 0, 0), offset, into);
+                return;
+            }
+            leave();
         }
+        aside.read(cookie, offset, into);
     }
 
     @Override
     public void tryRead(long cookie, long offset, IoVector into) {
         admit();
-        if (node.straight(offset, into.byteCount()) && node.aligned(into)) {
-            queue.tryRead(slot(cookie, 0, 0), offset, into);
-        } else {
-            aside.finish(cookie, Errno.EAGAIN);
+        if (enter()) {
+            if (queue.batchesReads() && goesStraight(offset, into)) {
+                queue.tryRead(slot(cookie, 0, 0), offset, into);
+                return;
+            }
+            leave();
         }
+        aside.finish(cookie, Errno.EAGAIN);
+    }
+
+    private boolean goesStraight(long offset, IoVector vector) {
+        Node node = handle.node;
+        return node.straight(offset, vector.byteCount()) && node.aligned(vector);
     }
 
     @Override
     public void write(long cookie, long offset, IoVector from, int flags) {
         admit();
-        long bytes = from.byteCount();
-        if (handle.writesStraight() && node.straight(offset, bytes) && node.aligned(from)) {
-            queue.write(slot(cookie, offset, bytes), offset, from, handle.flags(flags));
-        } else {
-            writeOtherwise(cookie, offset, from, flags);
+        if (enter()) {
+            if (handle.writable() && goesStraight(offset, from)) {
+                Node node = handle.node;
+                int all = handle.flags(flags);
+                long bytes = from.byteCount();
+                if (handle.writesStraight() || !node.detectsZeroes() || !Zeroes.only(from)) {
+                    queue.write(slot(cookie, offset, bytes), offset, from, all);
+                } else {
+                    int zero = all | node.zeroFlags();
+                    queue.writeZeroes(slot(cookie, offset, bytes), offset, bytes, zero);
+                }
+                return;
+            }
+            leave();
         }
-    }
-
-    private void writeOtherwise(long cookie, long offset, IoVector from, int flags) {
-        long bytes = from.byteCount();
-        if (!handle.writable()) {
-            aside.finish(cookie, Errno.EPERM);
-        } else if (!node.straight(offset, bytes) || !node.aligned(from)) {
-            aside.write(cookie, offset, from, flags);
-        } else if (node.detectsZeroes() && Zeroes.only(from)) {
-            int all = handle.flags(flags) | node.zeroFlags;
-            queue.writeZeroes(slot(cookie, offset, bytes), offset, bytes, all);
-        } else {
-            queue.write(slot(cookie, offset, bytes), offset, from, handle.flags(flags));
-        }
+        aside.write(cookie, offset, from, flags);
     }
 
     @Override
     public void flush(long cookie) {
         admit();
-        if (node.options.noFlush()) {
+        if (!enter()) {
+            aside.flush(cookie);
+        } else if (handle.node.options().noFlush()) {
+            leave();
             aside.finish(cookie, Errno.OK);
         } else {
             queue.flush(slot(cookie, 0, 0));
@@ -124,16 +194,20 @@ final class HandleQueue implements BlockQueue {
     @Override
     public void discard(long cookie, long offset, long length) {
         admit();
-        if (!mayChange(cookie, offset, length)) {
+        if (!enter()) {
+            aside.discard(cookie, offset, length);
             return;
         }
-        if (!node.options.discard()) {
-            aside.finish(cookie, Errno.OK);
-        } else if (node.inside(offset, length)) {
+        Errno refused = refused(offset, length);
+        if (refused != Errno.OK || !handle.node.options().discard()) {
+            leave();
+            aside.finish(cookie, refused);
+        } else if (handle.node.inside(offset, length)) {
             int slot = slot(cookie, offset, length);
             discards[slot] = true;
             queue.discard(slot, offset, length);
         } else {
+            leave();
             aside.discard(cookie, offset, length);
         }
     }
@@ -141,29 +215,27 @@ final class HandleQueue implements BlockQueue {
     @Override
     public void writeZeroes(long cookie, long offset, long length, int flags) {
         admit();
-        if (!mayChange(cookie, offset, length)) {
-            return;
-        }
-        if (node.inside(offset, length)) {
+        if (!enter()) {
+            aside.writeZeroes(cookie, offset, length, flags);
+        } else if (handle.writable() && handle.node.inside(offset, length)) {
             int all = handle.flags(flags);
             queue.writeZeroes(slot(cookie, offset, length), offset, length, all);
         } else {
+            leave();
             aside.writeZeroes(cookie, offset, length, flags);
         }
     }
 
-    /** Whether a range may be changed by this user; if not, the request is finished. */
-    private boolean mayChange(long cookie, long offset, long length) {
+    /** Why this user may not change a range; {@link Errno#OK} if he may. */
+    private Errno refused(long offset, long length) {
         if (!handle.writable()) {
-            aside.finish(cookie, Errno.EPERM);
-            return false;
+            return Errno.EPERM;
         }
         try {
-            node.check(offset, length);
-            return true;
+            handle.node.check(offset, length);
+            return Errno.OK;
         } catch (BlockIoException e) {
-            aside.finish(cookie, e.errno());
-            return false;
+            return e.errno();
         }
     }
 
@@ -184,7 +256,9 @@ final class HandleQueue implements BlockQueue {
 
     @Override
     public void submit() {
-        queue.submit();
+        if (freeCount < cookies.length) {
+            queue.submit();
+        }
         aside.submit();
     }
 
@@ -192,14 +266,19 @@ final class HandleQueue implements BlockQueue {
 
     @Override
     public int reap(Completion completion) {
-        target = completion;
-        return queue.reap(onCompletion) + aside.reap(completion);
+        int count = 0;
+        if (freeCount < cookies.length) {
+            target = completion;
+            count = queue.reap(onCompletion);
+        }
+        return count + aside.reap(completion);
     }
 
     private void completed(long slot, Errno result) {
         int index = (int) slot;
         tell(index);
         free[freeCount++] = index;
+        leave();
         target.completed(cookies[index], result);
     }
 
@@ -208,9 +287,9 @@ final class HandleQueue implements BlockQueue {
         long length = lengths[slot];
         lengths[slot] = 0;
         if (length > 0 && discards[slot]) {
-            node.discarded(offsets[slot], length);
+            handle.node.discarded(offsets[slot], length);
         } else if (length > 0) {
-            node.changed(offsets[slot], length);
+            handle.node.changed(offsets[slot], length);
         }
     }
 
@@ -226,12 +305,23 @@ final class HandleQueue implements BlockQueue {
 
     @Override
     public void close() {
-        both.close();
-        queue.close();
+        if (gate != null) {
+            gate.enter(); // who closes this one is not unbound at the same time
+        }
+        try {
+            handle.queueClosed(this);
+            both.close();
+            unbind();
+        } finally {
+            leave();
+        }
         aside.close();
         // Their results are dropped, but observers have to know
         for (int slot = 0; slot < lengths.length; slot++) {
             tell(slot);
+        }
+        for (; freeCount < cookies.length; freeCount++) {
+            leave();
         }
     }
 }

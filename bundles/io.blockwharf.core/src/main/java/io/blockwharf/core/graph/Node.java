@@ -30,14 +30,12 @@ import java.util.function.LongConsumer;
  */
 public final class Node {
     private static final int SECTOR = 512;
-    private static final int WORKERS = 32;
 
     final String name;
     final String driverName;
     final BlockDriver<?> driver;
-    final NodeOptions options;
-    final boolean readOnly;
-    final BlockImage image;
+
+    /** By their names in the options. Guarded by the control lock. */
     final Map<String, NodeHandle> children;
 
     /** Newest first. Changed under the control lock, read by whoever resizes. */
@@ -55,16 +53,17 @@ public final class Node {
     /** What the image was told last. */
     Perms committed = Perms.NONE;
 
-    /** Flags of a request that the image gets to see. */
-    final int flagMask;
-
-    /** Flags that turning written zeroes into a zero request adds. */
-    final int zeroFlags;
-
-    final BlockLimits limits;
-    private final int alignMask;
-    private final int memoryMask;
-    private final long maxTransfer;
+    // What an open image is to requests. Changed only when none is under way
+    private volatile BlockImage image;
+    private volatile NodeOptions options;
+    private volatile boolean readOnly;
+    private volatile int flagMask;
+    private volatile int zeroFlags;
+    private volatile BlockLimits limits;
+    private volatile int alignMask;
+    private volatile int memoryMask;
+    private volatile long maxTransfer;
+    private volatile SlowPath slowPath;
 
     /** One for the graph: a resize of a node goes on to its parents, one of a parent to it. */
     private final ReentrantLock resizing;
@@ -87,8 +86,6 @@ public final class Node {
     private volatile WriteThreshold threshold;
 
     private int directUsers;
-    private WorkerPool workers;
-    private final SlowPath slowPath;
 
     Node(
             String name,
@@ -102,20 +99,26 @@ public final class Node {
         this.name = name;
         this.driverName = driverName;
         this.driver = driver;
-        this.options = options;
-        this.readOnly = options.readOnly() || image.readOnly();
-        this.image = image;
         this.children = children;
         this.resizing = resizing;
         this.logger = logger;
+        adopt(image, options);
+    }
+
+    /** Takes an image, or another one. No request is under way. */
+    void adopt(BlockImage opened, NodeOptions generic) {
+        image = opened;
+        options = generic;
+        readOnly = generic.readOnly() || opened.readOnly();
         flagMask =
-                ~((options.noFlush() ? RequestFlags.FUA : 0)
-                        | (options.discard() ? 0 : RequestFlags.MAY_UNMAP));
-        zeroFlags = options.detectZeroes() == DetectZeroes.UNMAP ? RequestFlags.MAY_UNMAP : 0;
-        limits = image.limits();
-        alignMask = limits.requestAlignment() - 1;
-        memoryMask = limits.memoryAlignment() - 1;
-        maxTransfer = limits.maxTransfer() & ~(long) alignMask;
+                ~((generic.noFlush() ? RequestFlags.FUA : 0)
+                        | (generic.discard() ? 0 : RequestFlags.MAY_UNMAP));
+        zeroFlags = generic.detectZeroes() == DetectZeroes.UNMAP ? RequestFlags.MAY_UNMAP : 0;
+        BlockLimits now = opened.limits();
+        limits = now;
+        alignMask = now.requestAlignment() - 1;
+        memoryMask = now.memoryAlignment() - 1;
+        maxTransfer = now.maxTransfer() & ~(long) alignMask;
         measure();
         slowPath = new SlowPath(this);
     }
@@ -130,12 +133,36 @@ public final class Node {
         return readOnly;
     }
 
+    /** The open image. */
+    BlockImage image() {
+        return image;
+    }
+
+    /** The generic options. */
+    NodeOptions options() {
+        return options;
+    }
+
     /** A sentence's subject or object: how messages call it as the user of another node. */
     static String described(String nodeName) {
         return "node '" + nodeName + "'";
     }
 
     // --- What requests ask -------------------------------------------------------------------
+
+    BlockLimits limits() {
+        return limits;
+    }
+
+    /** Flags of a request that the image gets to see. */
+    int flagMask() {
+        return flagMask;
+    }
+
+    /** Flags that turning written zeroes into a zero request adds. */
+    int zeroFlags() {
+        return zeroFlags;
+    }
 
     long length() {
         return length;
@@ -219,14 +246,6 @@ public final class Node {
     /** What carries out requests that cannot go straight. */
     SlowPath slowPath() {
         return slowPath;
-    }
-
-    /** Threads for requests that block; made when the first queue is opened. */
-    synchronized WorkerPool workers() {
-        if (workers == null) {
-            workers = new WorkerPool("blockwharf-" + name, WORKERS, logger);
-        }
-        return workers;
     }
 
     // --- Observers and direct access: each keeps the other out ---------------------------------
@@ -431,11 +450,6 @@ public final class Node {
 
     /** Closes the image. Users are gone, requests finished. */
     void close() {
-        synchronized (this) {
-            if (workers != null) {
-                workers.close();
-            }
-        }
         storeBitmaps();
         image.close();
     }

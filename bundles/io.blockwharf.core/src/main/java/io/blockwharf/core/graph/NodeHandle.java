@@ -1,6 +1,5 @@
 package io.blockwharf.core.graph;
 
-import io.blockwharf.api.block.BlockImage;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.BlockNode;
@@ -13,8 +12,8 @@ import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.Permission;
 import io.blockwharf.api.block.RequestFlags;
+import io.blockwharf.linux.LinuxException;
 
-import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.Optional;
@@ -26,8 +25,11 @@ import java.util.concurrent.CopyOnWriteArrayList;
  * An edge of the block graph: a user's handle on a node. Requests that fit the image go to it after
  * one look at their range; {@link SlowPath} cares for the others.
  */
-final class NodeHandle implements BlockNode {
-    final Node node;
+class NodeHandle implements BlockNode {
+    private static final int WORKERS = 32;
+
+    /** Exchanged by changes of the graph only, when no request is under way. */
+    volatile Node node;
 
     /** What the user calls the node: {@code root}, or the name of the child. */
     final String childName;
@@ -44,12 +46,12 @@ final class NodeHandle implements BlockNode {
     /** The node whose child this is; null before it is open, and on other users' handles. */
     volatile Node parent;
 
-    private final BlockGraph graph;
-    private final BlockImage image;
+    final BlockGraph graph;
     private final List<Runnable> listeners = new CopyOnWriteArrayList<>();
     private final Set<Direct> direct = ConcurrentHashMap.newKeySet();
     private volatile Perms perms = Perms.NONE;
     private boolean closed;
+    private WorkerPool workers;
 
     // What each write asks. Written under the control lock or by the user itself.
     private boolean writable;
@@ -69,7 +71,6 @@ final class NodeHandle implements BlockNode {
         this.description = description;
         this.user = user;
         this.role = role;
-        image = node.image;
     }
 
     // --- Description -------------------------------------------------------------------------
@@ -86,12 +87,12 @@ final class NodeHandle implements BlockNode {
 
     @Override
     public String filename() {
-        return image.filename();
+        return node.image().filename();
     }
 
     @Override
     public boolean readOnly() {
-        return node.readOnly;
+        return node.readOnly();
     }
 
     @Override
@@ -101,7 +102,7 @@ final class NodeHandle implements BlockNode {
 
     @Override
     public BlockLimits limits() {
-        return node.limits;
+        return node.limits();
     }
 
     @Override
@@ -111,12 +112,12 @@ final class NodeHandle implements BlockNode {
 
     @Override
     public Optional<Boolean> dirty() {
-        return image.dirty();
+        return node.image().dirty();
     }
 
     @Override
     public Optional<Long> allocatedSize() {
-        return image.allocatedSize();
+        return node.image().allocatedSize();
     }
 
     // --- Permissions -------------------------------------------------------------------------
@@ -168,7 +169,7 @@ final class NodeHandle implements BlockNode {
 
     /** The flags that the image gets for those of a request. */
     int flags(int flags) {
-        return (flags | forcedFlags) & node.flagMask;
+        return (flags | forcedFlags) & node.flagMask();
     }
 
     // --- Requests ----------------------------------------------------------------------------
@@ -176,7 +177,7 @@ final class NodeHandle implements BlockNode {
     @Override
     public void read(long offset, IoVector into) throws BlockIoException {
         if (node.straight(offset, into.byteCount()) && node.aligned(into)) {
-            image.read(offset, into);
+            node.image().read(offset, into);
         } else {
             node.slowPath().read(offset, into, role != null);
         }
@@ -186,7 +187,7 @@ final class NodeHandle implements BlockNode {
     public boolean tryRead(long offset, IoVector into) throws BlockIoException {
         long bytes = into.byteCount();
         if (node.straight(offset, bytes) && node.aligned(into)) {
-            return image.tryRead(offset, into);
+            return node.image().tryRead(offset, into);
         }
         node.check(offset, bytes);
         return bytes == 0;
@@ -200,7 +201,7 @@ final class NodeHandle implements BlockNode {
             return;
         }
         try {
-            image.write(offset, from, flags(flags));
+            node.image().write(offset, from, flags(flags));
         } finally {
             node.changed(offset, bytes);
         }
@@ -214,7 +215,7 @@ final class NodeHandle implements BlockNode {
             if (bytes == 0) {
                 return;
             } else if (node.detectsZeroes() && Zeroes.only(from)) {
-                zero(offset, bytes, flags | node.zeroFlags);
+                zero(offset, bytes, flags | node.zeroFlags());
             } else {
                 node.slowPath().write(offset, from, flags);
             }
@@ -229,7 +230,7 @@ final class NodeHandle implements BlockNode {
         if (writesStraight && node.straight(offset, bytes) && node.aligned(from)) {
             boolean done;
             try {
-                done = image.tryWrite(offset, from, flags(flags));
+                done = node.image().tryWrite(offset, from, flags(flags));
             } catch (BlockIoException e) {
                 node.changed(offset, bytes);
                 throw e;
@@ -246,8 +247,8 @@ final class NodeHandle implements BlockNode {
 
     @Override
     public void flush() throws BlockIoException {
-        if (!node.options.noFlush()) {
-            image.flush();
+        if (!node.options().noFlush()) {
+            node.image().flush();
         }
     }
 
@@ -255,12 +256,12 @@ final class NodeHandle implements BlockNode {
     public void discard(long offset, long length) throws BlockIoException {
         checkWritable();
         node.check(offset, length);
-        if (!node.options.discard() || length == 0) {
+        if (!node.options().discard() || length == 0) {
             return;
         }
         try {
             if (node.inside(offset, length)) {
-                image.discard(offset, length);
+                node.image().discard(offset, length);
             } else {
                 node.slowPath().discard(offset, length);
             }
@@ -285,7 +286,7 @@ final class NodeHandle implements BlockNode {
 
     private void zero(long offset, long length, int flags) throws BlockIoException {
         if (node.inside(offset, length)) {
-            image.writeZeroes(offset, length, flags);
+            node.image().writeZeroes(offset, length, flags);
         } else {
             node.slowPath().writeZeroes(offset, length, flags);
         }
@@ -294,35 +295,43 @@ final class NodeHandle implements BlockNode {
     @Override
     public Extent extentAt(long offset, long length) throws BlockIoException {
         if (node.inside(offset, length)) {
-            return image.extentAt(offset, length);
+            return node.image().extentAt(offset, length);
         }
         return node.slowPath().extentAt(offset, length);
     }
 
     @Override
     public Optional<HostExtent> hostExtent(long offset, long length) {
-        return node.inside(offset, length) ? image.hostExtent(offset, length) : Optional.empty();
+        return node.inside(offset, length)
+                ? node.image().hostExtent(offset, length)
+                : Optional.empty();
     }
 
     @Override
     public BlockQueue openQueue(int depth) {
+        checkDepth(depth);
+        try {
+            return new HandleQueue(this, null, depth);
+        } catch (LinuxException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    static void checkDepth(int depth) {
         if (depth < 1 || depth > 4096) {
             throw new IllegalArgumentException("depth " + depth);
         }
-        try {
-            WorkerQueue workers = new WorkerQueue(this, node.workers(), depth);
-            Optional<BlockQueue> own = Optional.empty();
-            try {
-                own = image.openQueue(depth);
-                return own.isPresent() ? new HandleQueue(this, own.get(), workers, depth) : workers;
-            } catch (IOException | RuntimeException e) {
-                own.ifPresent(BlockQueue::close);
-                workers.close();
-                throw e;
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
+    }
+
+    /** A queue that this handle has opened is closed. */
+    void queueClosed(HandleQueue queue) {}
+
+    /** Threads for requests that block; made when the first queue is opened. */
+    synchronized WorkerPool workers() {
+        if (workers == null) {
+            workers = new WorkerPool("blockwharf-" + node.name, WORKERS, graph.logger());
         }
+        return workers;
     }
 
     // --- Past the requests -------------------------------------------------------------------
@@ -334,7 +343,7 @@ final class NodeHandle implements BlockNode {
         }
         Optional<DirectAccess> file = Optional.empty();
         try {
-            file = image.directAccess(write);
+            file = node.image().directAccess(write);
         } finally {
             if (file.isEmpty()) {
                 node.directEnded();
@@ -420,6 +429,11 @@ final class NodeHandle implements BlockNode {
         closed = true;
         listeners.clear();
         direct.forEach(Direct::close);
+        synchronized (this) {
+            if (workers != null) {
+                workers.close();
+            }
+        }
         return first;
     }
 }

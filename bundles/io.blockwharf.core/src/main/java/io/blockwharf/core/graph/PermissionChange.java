@@ -60,7 +60,7 @@ final class PermissionChange {
             }
             all = all.and(perms(a));
         }
-        if (node.readOnly && all.takes(Perms.WRITE | Perms.WRITE_UNCHANGED)) {
+        if (node.readOnly() && all.takes(Perms.WRITE | Perms.WRITE_UNCHANGED)) {
             throw QmpException.generic("Block node is read-only");
         }
         // Without it, the rest of the last block could not be written.
@@ -73,7 +73,7 @@ final class PermissionChange {
         }
         together.put(node, all);
         for (NodeHandle child : node.children.values()) {
-            next.put(child, all.onChild(child.role, !node.readOnly));
+            next.put(child, all.onChild(child.role, !node.readOnly()));
         }
     }
 
@@ -103,7 +103,7 @@ final class PermissionChange {
             for (Node node : order.reversed()) {
                 Perms all = together.get(node);
                 if (!all.equals(node.committed)) {
-                    node.image.permissions(Perms.set(all.taken()), Perms.set(all.shared()));
+                    node.image().permissions(Perms.set(all.taken()), Perms.set(all.shared()));
                     told.add(node);
                 }
                 for (NodeHandle user : node.users) {
@@ -118,8 +118,10 @@ final class PermissionChange {
             before.forEach(NodeHandle::perms);
             for (Node node : told.reversed()) {
                 try {
-                    node.image.permissions(
-                            Perms.set(node.committed.taken()), Perms.set(node.committed.shared()));
+                    node.image()
+                            .permissions(
+                                    Perms.set(node.committed.taken()),
+                                    Perms.set(node.committed.shared()));
                 } catch (RuntimeException e) {
                     refused.addSuppressed(e);
                 }

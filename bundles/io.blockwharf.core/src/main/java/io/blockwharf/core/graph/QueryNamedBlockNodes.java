@@ -159,11 +159,11 @@ public final class QueryNamedBlockNodes
             depth++;
         }
         return new BlockDeviceInfo(
-                node.image.filename(),
+                node.image().filename(),
                 Optional.of(node.name),
-                node.readOnly,
+                node.readOnly(),
                 node.driverName,
-                backing.map(n -> n.image.filename()),
+                backing.map(n -> n.image().filename()),
                 depth,
                 node.children.entrySet().stream()
                         .map(Map.Entry::getValue)
@@ -171,7 +171,7 @@ public final class QueryNamedBlockNodes
                         .toList(),
                 true,
                 false,
-                node.options.detectZeroes(),
+                node.options().detectZeroes(),
                 0,
                 0,
                 0,
@@ -179,7 +179,7 @@ public final class QueryNamedBlockNodes
                 0,
                 0,
                 image(node, flat),
-                new BlockdevCacheInfo(true, node.options.direct(), node.options.noFlush()),
+                new BlockdevCacheInfo(true, node.options().direct(), node.options().noFlush()),
                 node.writeThreshold(),
                 Optional.of(bitmaps(node)).filter(all -> !all.isEmpty()));
     }
@@ -200,16 +200,16 @@ public final class QueryNamedBlockNodes
     }
 
     private static ImageInfo image(Node node, boolean flat) {
-        Optional<ImageDescription> description = node.image.description();
+        Optional<ImageDescription> description = node.image().description();
         Optional<ImageName> named = description.flatMap(ImageDescription::backing);
         Optional<Node> below = below(node, flat);
         return new ImageInfo(
-                node.image.filename(),
+                node.image().filename(),
                 node.driverName,
-                node.image.dirty(),
-                node.image.allocatedSize(),
+                node.image().dirty(),
+                node.image().allocatedSize(),
                 node.length(),
-                node.image.clusterSize(),
+                node.image().clusterSize(),
                 named.map(ImageName::filename),
                 named.flatMap(name -> fullName(name, node)),
                 named.flatMap(ImageName::format),
@@ -222,7 +222,7 @@ public final class QueryNamedBlockNodes
     private static Optional<String> fullName(ImageName name, Node node) {
         NodeHandle file = node.children.get("file");
         try {
-            String parent = file == null ? "" : file.node.image.filename();
+            String parent = file == null ? "" : file.node.image().filename();
             return Optional.of(ImageNames.resolve(name.filename(), parent));
         } catch (QmpException e) {
             return Optional.empty();

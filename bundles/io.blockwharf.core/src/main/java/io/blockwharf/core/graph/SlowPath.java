@@ -61,7 +61,7 @@ final class SlowPath {
 
     SlowPath(Node node) {
         this.node = node;
-        image = node.image;
+        image = node.image();
         alignment = node.alignment();
         bounceBytes = (int) Math.max(alignment, Math.min(BOUNCE_BYTES, node.maxTransfer()));
     }
@@ -276,7 +276,7 @@ final class SlowPath {
             Buffer buffer =
                     new Buffer(
                             bounceBytes,
-                            Math.max(PAGE, Math.max(alignment, node.limits.memoryAlignment())));
+                            Math.max(PAGE, Math.max(alignment, node.limits().memoryAlignment())));
             made++;
             return buffer;
         }

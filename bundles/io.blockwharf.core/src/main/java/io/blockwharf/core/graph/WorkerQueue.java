@@ -66,6 +66,7 @@ final class WorkerQueue implements BlockQueue {
     }
 
     private final BlockIo target;
+    private final Gate gate;
     private final WorkerPool pool;
     private final EventFd signal;
 
@@ -83,8 +84,14 @@ final class WorkerQueue implements BlockQueue {
     @SuppressWarnings("unused") // through DONE
     private volatile Request done;
 
-    WorkerQueue(BlockIo target, WorkerPool pool, int depth) throws LinuxException {
+    /**
+     * A queue.
+     *
+     * @param gate where requests wait until it is open; null for none
+     */
+    WorkerQueue(BlockIo target, Gate gate, WorkerPool pool, int depth) throws LinuxException {
         this.target = target;
+        this.gate = gate;
         this.pool = pool;
         free = new Request[depth];
         for (int i = 0; i < depth; i++) {
@@ -175,6 +182,9 @@ final class WorkerQueue implements BlockQueue {
     // --- On a worker -------------------------------------------------------------------------
 
     private Errno carryOut(Request request) {
+        if (gate != null) {
+            gate.awaitOpen();
+        }
         try {
             switch (request.operation) {
                 case READ -> target.read(request.offset, request.vector);

@@ -158,7 +158,7 @@ class BlockGraphTest {
         graph.add(cached(readOnly(over("top", options("file"))), true, true));
         assertEquals(
                 new OpenFlags(true, false, true, true, false), driver.specs.get("file").flags());
-        assertTrue(graph.find("file").orElseThrow().options.noFlush());
+        assertTrue(graph.find("file").orElseThrow().options().noFlush());
         assertEquals(
                 new OpenFlags(true, false, true, false, false), driver.specs.get("top").flags());
     }

@@ -70,7 +70,7 @@ class QueueTest {
         public Optional<BlockQueue> openQueue(int depth) {
             try {
                 WorkerPool pool = new WorkerPool("queued", 4, Fakes.logger(new ArrayList<>()));
-                return Optional.of(new Noting(new WorkerQueue(this, pool, depth), queued));
+                return Optional.of(new Noting(new WorkerQueue(this, null, pool, depth), queued));
             } catch (LinuxException e) {
                 throw new AssertionError(e);
             }
