@@ -192,6 +192,22 @@ public final class BlockGraph implements OpenUnion {
         }
     }
 
+    /** Gives nodes other options and children: {@code blockdev-reopen}. */
+    void reopen(List<BlockdevOptions> options) {
+        try (var _ = lock.take()) {
+            Reopening.carryOut(this, options);
+        }
+    }
+
+    /** Puts a node on top of another one: {@code blockdev-snapshot}. */
+    void snapshot(String base, String overlay) {
+        try (var _ = lock.take()) {
+            Node below = existing(base);
+            Overlays.checkBase(below);
+            Overlays.put(this, below, existing(overlay));
+        }
+    }
+
     /** Closes a node that belongs to the monitor: {@code blockdev-del}. */
     void remove(String name) {
         try (var _ = lock.take()) {
@@ -202,13 +218,7 @@ public final class BlockGraph implements OpenUnion {
             if (node.users.stream().anyMatch(user -> user.role == null)) {
                 throw QmpException.generic("Node %s is in use", name);
             }
-            for (NodeHandle user : node.users) {
-                if (user.role == ChildRole.BACKING && user.parent != null) {
-                    throw QmpException.generic(
-                            "Node '%s' is busy: node is used as backing hd of '%s'",
-                            name, user.parent.name);
-                }
-            }
+            Overlays.checkBase(node);
             if (!node.ownedByMonitor) {
                 throw QmpException.generic("Node %s is not owned by the monitor", name);
             }
@@ -240,16 +250,7 @@ public final class BlockGraph implements OpenUnion {
             BlockImage image = driver.open(spec(name, options.options(), generic, children));
             Node node;
             try {
-                node =
-                        new Node(
-                                name,
-                                options.driver(),
-                                driver,
-                                generic,
-                                image,
-                                children,
-                                resizing,
-                                logger);
+                node = new Node(name, options, driver, generic, image, children, resizing, logger);
                 node.loadBitmaps();
             } catch (RuntimeException | Error e) {
                 image.close();
@@ -267,7 +268,7 @@ public final class BlockGraph implements OpenUnion {
         }
     }
 
-    private static NodeSpec<Record> spec(
+    static NodeSpec<Record> spec(
             String name, Record options, NodeOptions generic, Map<String, NodeHandle> children) {
         return new NodeSpec<>(
                 name, options, generic.flags(), Map.<String, BlockNode>copyOf(children));
@@ -385,6 +386,7 @@ public final class BlockGraph implements OpenUnion {
                             open(made, generic.inherited(role));
                 };
         NodeHandle handle = new NodeHandle(this, child, name, user, null, role);
+        handle.made = ref instanceof BlockdevRef.Definition;
         try {
             attach(handle, Perms.NONE.onChild(role, !generic.readOnly()));
         } catch (RuntimeException e) {

@@ -3,9 +3,11 @@ package io.blockwharf.core.graph;
 import io.blockwharf.api.block.BlockdevOptions;
 import io.blockwharf.api.block.BlockdevRef;
 import io.blockwharf.api.block.BlockdevRefOrNull;
+import io.blockwharf.core.qapi.Json;
 
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.RecordComponent;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -37,6 +39,25 @@ final class BlockdevRefs {
             }
         }
         return found;
+    }
+
+    /** The options that are not children, as JSON values by their names on the wire. */
+    static Map<String, Object> others(Record options) {
+        Map<String, Object> others = Json.object(options);
+        others.keySet().removeAll(of(options).keySet());
+        return others;
+    }
+
+    /** Whether a driver's options know of such a child. */
+    static boolean has(Class<? extends Record> options, String child) {
+        return Arrays.stream(options.getRecordComponents())
+                .anyMatch(
+                        component ->
+                                wireName(component.getName()).equals(child)
+                                        && component
+                                                .getGenericType()
+                                                .getTypeName()
+                                                .contains(BlockdevRef.class.getName()));
     }
 
     private static Optional<BlockdevRef> orNone(BlockdevRefOrNull ref) {

@@ -5,6 +5,7 @@ import io.blockwharf.api.block.BlockDriver;
 import io.blockwharf.api.block.BlockImage;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockLimits;
+import io.blockwharf.api.block.BlockdevOptions;
 import io.blockwharf.api.block.BlockdevOptions.DetectZeroes;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.IoVector;
@@ -34,6 +35,9 @@ public final class Node {
     final String name;
     final String driverName;
     final BlockDriver<?> driver;
+
+    /** What it was opened with, last. Guarded by the control lock. */
+    BlockdevOptions given;
 
     /** By their names in the options. Guarded by the control lock. */
     final Map<String, NodeHandle> children;
@@ -89,7 +93,7 @@ public final class Node {
 
     Node(
             String name,
-            String driverName,
+            BlockdevOptions given,
             BlockDriver<?> driver,
             NodeOptions options,
             BlockImage image,
@@ -97,7 +101,8 @@ public final class Node {
             ReentrantLock resizing,
             Logger logger) {
         this.name = name;
-        this.driverName = driverName;
+        this.given = given;
+        driverName = given.driver();
         this.driver = driver;
         this.children = children;
         this.resizing = resizing;
@@ -107,7 +112,10 @@ public final class Node {
 
     /** Takes an image, or another one. No request is under way. */
     void adopt(BlockImage opened, NodeOptions generic) {
-        image = opened;
+        if (image != opened) {
+            image = opened;
+            committed = Perms.NONE;
+        }
         options = generic;
         readOnly = generic.readOnly() || opened.readOnly();
         flagMask =
@@ -332,6 +340,11 @@ public final class Node {
         directUsers--;
     }
 
+    /** Whether requests do pass by. */
+    synchronized boolean inDirectUse() {
+        return directUsers > 0;
+    }
+
     // --- Size ------------------------------------------------------------------------------
 
     /** Changes the size, and tells the users. */
@@ -424,7 +437,8 @@ public final class Node {
         }
     }
 
-    private void storeBitmaps() {
+    /** Writes the bitmaps that are to be kept into the image, if it can keep any. */
+    void storeBitmaps() {
         bitmapStore()
                 .ifPresent(
                         store -> {

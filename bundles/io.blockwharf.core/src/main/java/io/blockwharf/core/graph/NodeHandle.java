@@ -43,6 +43,9 @@ class NodeHandle implements BlockNode {
     /** Null on a handle that is not a parent node's. */
     final ChildRole role;
 
+    /** Whether the child was opened together with its parent, and inherits options from it. */
+    boolean made;
+
     /** The node whose child this is; null before it is open, and on other users' handles. */
     volatile Node parent;
 

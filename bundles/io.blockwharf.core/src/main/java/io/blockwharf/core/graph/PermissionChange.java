@@ -3,40 +3,70 @@ package io.blockwharf.core.graph;
 import io.blockwharf.api.qmp.QmpException;
 
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.SequencedSet;
+import java.util.function.Predicate;
 
 /**
- * Changes the permissions of one handle and, through the roles of children, those of everything
- * below it. All of it is checked first, then handed to the images from the bottom up, so that a
- * parent that is told may already use its children. If an image refuses, those told before it are
- * told the old permissions again. With the control lock held.
+ * Changes the permissions of one handle, or those that follow from a graph that has been changed,
+ * and, through the roles of children, those of everything below. All of it is checked first, then
+ * handed to the images from the bottom up, so that a parent that is told may already use its
+ * children. If an image refuses, those told before it are told the old permissions again. With the
+ * control lock held.
  */
 final class PermissionChange {
     private final Map<NodeHandle, Perms> next = new IdentityHashMap<>();
     private final Map<Node, Perms> together = new IdentityHashMap<>();
-    private final List<Node> order;
+    private final Map<NodeHandle, Perms> handlesBefore = new IdentityHashMap<>();
+    private final Map<Node, Perms> nodesBefore = new IdentityHashMap<>();
+    private final List<Node> topDown;
 
-    private PermissionChange(NodeHandle handle, Perms perms) {
-        next.put(handle, perms);
+    /** Whether a node will be read-only. */
+    private final Predicate<Node> readOnly;
+
+    /**
+     * The permissions that follow from the graph as it is now.
+     *
+     * @param changed the nodes whose users, children or options have been changed
+     * @param readOnly whether a node is read-only from now on
+     */
+    PermissionChange(Collection<Node> changed, Predicate<Node> readOnly) {
+        this.readOnly = readOnly;
         SequencedSet<Node> below = new LinkedHashSet<>();
-        addBelow(handle.node, below);
+        changed.forEach(node -> addBelow(node, below));
         // Children were added first
-        order = new ArrayList<>(below).reversed();
+        topDown = new ArrayList<>(below).reversed();
+        topDown.forEach(node -> nodesBefore.put(node, node.committed));
     }
 
     /**
-     * Carries it out.
+     * Carries out a change of one handle.
      *
      * @throws QmpException with nothing changed
      */
     static void apply(NodeHandle handle, Perms perms) {
-        PermissionChange change = new PermissionChange(handle, perms);
-        change.order.forEach(change::check);
+        PermissionChange change = new PermissionChange(List.of(handle.node), Node::readOnly);
+        change.next.put(handle, perms);
+        change.check();
         change.commit();
+    }
+
+    /** The nodes concerned, each before its children. */
+    List<Node> topDown() {
+        return topDown;
+    }
+
+    /**
+     * Checks all of it.
+     *
+     * @throws QmpException if some users are in conflict
+     */
+    void check() {
+        topDown.forEach(this::check);
     }
 
     private static void addBelow(Node node, SequencedSet<Node> found) {
@@ -60,8 +90,11 @@ final class PermissionChange {
             }
             all = all.and(perms(a));
         }
-        if (node.readOnly() && all.takes(Perms.WRITE | Perms.WRITE_UNCHANGED)) {
-            throw QmpException.generic("Block node is read-only");
+        if (readOnly.test(node) && all.takes(Perms.WRITE | Perms.WRITE_UNCHANGED)) {
+            throw node.readOnly()
+                    ? QmpException.generic("Block node is read-only")
+                    : QmpException.generic(
+                            "Read-only block node '%s' cannot support read-write users", node.name);
         }
         // Without it, the rest of the last block could not be written.
         if (all.takes(Perms.WRITE)
@@ -73,7 +106,7 @@ final class PermissionChange {
         }
         together.put(node, all);
         for (NodeHandle child : node.children.values()) {
-            next.put(child, all.onChild(child.role, !node.readOnly()));
+            next.put(child, all.onChild(child.role, !readOnly.test(node)));
         }
     }
 
@@ -97,36 +130,54 @@ final class PermissionChange {
     }
 
     private void commit() {
-        Map<NodeHandle, Perms> before = new IdentityHashMap<>();
-        List<Node> told = new ArrayList<>();
         try {
-            for (Node node : order.reversed()) {
-                Perms all = together.get(node);
-                if (!all.equals(node.committed)) {
-                    node.image().permissions(Perms.set(all.taken()), Perms.set(all.shared()));
-                    told.add(node);
-                }
-                for (NodeHandle user : node.users) {
-                    if (next.containsKey(user)) {
-                        before.put(user, user.perms());
-                        user.perms(next.get(user));
-                    }
-                }
-            }
-            told.forEach(node -> node.committed = together.get(node));
+            topDown.reversed().forEach(this::tell);
         } catch (RuntimeException refused) {
-            before.forEach(NodeHandle::perms);
-            for (Node node : told.reversed()) {
+            takeBack();
+            for (Node node : topDown) {
                 try {
-                    node.image()
-                            .permissions(
-                                    Perms.set(node.committed.taken()),
-                                    Perms.set(node.committed.shared()));
+                    tellBefore(node);
                 } catch (RuntimeException e) {
                     refused.addSuppressed(e);
                 }
             }
             throw refused;
         }
+    }
+
+    /**
+     * Lets a node and its users have what they shall have; the nodes below have it.
+     *
+     * @throws QmpException if the image refuses it
+     */
+    void tell(Node node) {
+        Perms all = together.get(node);
+        if (node.readOnly() && all.takes(Perms.WRITE | Perms.WRITE_UNCHANGED)) {
+            throw QmpException.generic("Block node is read-only"); // as it turned out
+        }
+        tell(node, all);
+        for (NodeHandle user : node.users) {
+            if (next.containsKey(user)) {
+                handlesBefore.put(user, user.perms());
+                user.perms(next.get(user));
+            }
+        }
+    }
+
+    private static void tell(Node node, Perms all) {
+        if (!all.equals(node.committed)) {
+            node.image().permissions(Perms.set(all.taken()), Perms.set(all.shared()));
+            node.committed = all;
+        }
+    }
+
+    /** Takes back what users have been given. */
+    void takeBack() {
+        handlesBefore.forEach(NodeHandle::perms);
+    }
+
+    /** Tells an image what it was told before. */
+    void tellBefore(Node node) {
+        tell(node, nodesBefore.get(node));
     }
 }
