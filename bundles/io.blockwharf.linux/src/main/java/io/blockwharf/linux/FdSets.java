@@ -25,7 +25,8 @@ public final class FdSets {
 
     private static final FdSets OF_PROCESS = new FdSets();
 
-    private static final Pattern PATH = Pattern.compile("/dev/fdset/(.*)", Pattern.DOTALL);
+    private static final String PREFIX = "/dev/fdset/";
+    private static final Pattern PATH = Pattern.compile(PREFIX + "(.*)", Pattern.DOTALL);
     private static final int O_ACCMODE = 3;
     private static final int O_APPEND = 0x400;
     private static final int O_ASYNC = 0x2000;
@@ -195,6 +196,11 @@ public final class FdSets {
             return fd;
         }
 
+        /** What {@link FdSets#open} takes for the same set. */
+        String path() {
+            return PREFIX + id;
+        }
+
         @Override
         public void close() {
             synchronized (FdSets.this) {
@@ -212,7 +218,7 @@ public final class FdSets {
 
     /** Whether {@link #open} is for that path. */
     static boolean isPath(String path) {
-        return path.startsWith("/dev/fdset/");
+        return path.startsWith(PREFIX);
     }
 
     /**

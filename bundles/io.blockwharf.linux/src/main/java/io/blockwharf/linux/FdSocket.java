@@ -263,6 +263,24 @@ public final class FdSocket implements AutoCloseable {
     }
 
     /**
+     * The same for files that sendfile(2) refuses: reads what fits into memory, and sends of it
+     * what the socket takes. May wait for the disk.
+     *
+     * @param alignment what reads of the file are aligned to, a power of two
+     * @param through at least twice as long, and aligned the same
+     */
+    public long copyFile(int file, long position, long length, int alignment, MemorySegment through)
+            throws LinuxException {
+        long start = position & -(long) alignment;
+        long skipped = position - start;
+        long address = RawMemory.address(through, 0, through.byteSize());
+        long n =
+                LinuxException.checkHot(
+                        HotCalls.pread(file, address, through.byteSize(), start), "pread");
+        return n <= skipped ? 0 : send(through, skipped, Math.min(n - skipped, length), 0);
+    }
+
+    /**
      * Sends all of {@code length} bytes together with file descriptors, of which the peer gets
      * duplicates (SCM_RIGHTS). For local sockets.
      *

@@ -104,8 +104,8 @@ public final class HostFile implements AutoCloseable {
     private final Kind kind;
     private final boolean inMemory;
 
-    /** Where the descriptor is a duplicate from. */
-    private final Optional<FdSets.Duplicate> fromSet;
+    /** Where the descriptor is a duplicate from. Changed by {@link #exchange} alone. */
+    private Optional<FdSets.Duplicate> fromSet;
 
     /**
      * Whether the file system answers RWF_NOWAIT; learned from its first EOPNOTSUPP. Races agree.
@@ -191,6 +191,63 @@ public final class HostFile implements AutoCloseable {
      */
     public HostFile reopen(Flag... flags) throws LinuxException {
         return open("/proc/self/fd/" + fd(), flags);
+    }
+
+    /**
+     * Opens the same file with other flags, for {@link #exchange}. What came from a set (see {@link
+     * FdSets}) comes from there again, because its members say what may be done; anything else as
+     * by {@link #reopen}.
+     *
+     * @param name what messages call the file
+     * @throws LinuxException also if the set leads to another file by now
+     */
+    public HostFile successor(String name, Set<Flag> flags) throws LinuxException {
+        if (fromSet.isEmpty()) {
+            try {
+                return reopen(flags.toArray(Flag[]::new));
+            } catch (LinuxException e) {
+                throw new LinuxException("Could not open '" + name + "'", e.errno());
+            }
+        }
+        HostFile next = open(fromSet.get().path(), flags);
+        try {
+            if (!next.identity().equals(identity())) {
+                throw LinuxException.sentence("'" + name + "' is another file now", Errnos.ENOENT);
+            }
+            return next;
+        } catch (LinuxException e) {
+            next.close();
+            throw e;
+        }
+    }
+
+    /**
+     * Exchanges the open files of two objects for the same file, with their flags and locks. The
+     * number of this descriptor is never closed (dup3(2)): who sends from it at the same time goes
+     * on with the one or the other.
+     */
+    public void exchange(HostFile other) throws LinuxException {
+        int kept = LinuxException.check(Libc.fcntl(fd(), Libc.F_DUPFD_CLOEXEC, 0), "fcntl");
+        try {
+            LinuxException.check(Libc.dup3(other.fd(), fd(), Libc.O_CLOEXEC), "dup3");
+            LinuxException.check(Libc.dup3(kept, other.fd(), Libc.O_CLOEXEC), "dup3");
+        } finally {
+            Libc.close(kept);
+        }
+        Optional<FdSets.Duplicate> before = fromSet;
+        fromSet = other.fromSet;
+        other.fromSet = before;
+    }
+
+    /**
+     * Switches direct I/O (O_DIRECT) on or off.
+     *
+     * @throws LinuxException EINVAL if the file system has none
+     */
+    public void direct(boolean on) throws LinuxException {
+        int flags = LinuxException.check(Libc.fcntl(fd(), Libc.F_GETFL, 0), "fcntl F_GETFL");
+        int wanted = on ? flags | O_DIRECT : flags & ~O_DIRECT;
+        LinuxException.check(Libc.fcntl(fd(), Libc.F_SETFL, wanted), "fcntl F_SETFL");
     }
 
     /**

@@ -74,6 +74,8 @@ final class Libc {
 
     static native int dup2(int from, int to);
 
+    static native int dup3(int from, int to, int flags);
+
     static native int fcntl(int fd, int command, long argument);
 
     static native int ioctl(int fd, long request, long argument);

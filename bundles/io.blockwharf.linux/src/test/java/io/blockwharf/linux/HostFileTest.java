@@ -21,7 +21,9 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
+import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.Set;
 
 /** Files of the file system that the tests run on. */
 @Timeout(120)
@@ -245,6 +247,58 @@ class HostFileTest {
                 again.write(0, pattern(10), 0, 10);
             }
         }
+    }
+
+    @Test
+    void openFilesAreExchangedUnderTheirNumbers() throws IOException {
+        try (HostFile file = create("f", 4096);
+                HostFile successor = file.successor("disk", Set.of())) {
+            int number = file.fd();
+            int other = successor.fd();
+            assertTrue(file.tryLock(100, 1, true));
+            file.exchange(successor);
+            assertEquals(number, file.fd());
+            assertEquals(other, successor.fd());
+            assertThrows(LinuxException.class, () -> file.write(0, pattern(10), 0, 10));
+            successor.write(0, pattern(10), 0, 10);
+            // The lock has gone with the open file
+            assertTrue(file.isLockedByOther(100, 1, false));
+            assertFalse(successor.isLockedByOther(100, 1, true));
+            assertTrue((Libc.fcntl(number, Libc.F_GETFD, 0) & Libc.FD_CLOEXEC) != 0);
+            assertTrue((Libc.fcntl(other, Libc.F_GETFD, 0) & Libc.FD_CLOEXEC) != 0);
+        }
+    }
+
+    @Test
+    void aSuccessorFromASetIsAMemberOfIt() throws IOException {
+        create("f", 4096).close();
+        create("g", 4096).close();
+        FdSets sets = FdSets.ofProcess();
+        long id = sets.add(Optional.empty(), descriptor("f"), Optional.empty());
+        try (HostFile file = HostFile.open("/dev/fdset/" + id)) {
+            String name = "/dev/fdset/" + id;
+            assertTrue(
+                    assertThrows(LinuxException.class, () -> file.successor(name, Set.of(WRITE)))
+                            .is(Errnos.EACCES));
+            sets.add(Optional.of(id), descriptor("f", WRITE), Optional.empty());
+            try (HostFile successor = file.successor(name, Set.of(WRITE))) {
+                file.exchange(successor);
+                file.write(0, pattern(10), 0, 10);
+            }
+            sets.remove(id, Optional.empty());
+            sets.add(Optional.of(id), descriptor("g"), Optional.empty());
+            assertEquals(
+                    "'%s' is another file now".formatted(name),
+                    assertThrows(LinuxException.class, () -> file.successor(name, Set.of()))
+                            .getMessage());
+        } finally {
+            sets.remove(id, Optional.empty());
+        }
+        assertTrue(sets.list().stream().noneMatch(set -> set.id() == id));
+    }
+
+    private Descriptor descriptor(String name, HostFile.Flag... flags) throws IOException {
+        return new Descriptor(HostFile.open(path(name), flags).release());
     }
 
     @ParameterizedTest(name = "{0} lock against {1} lock: {2}")
