@@ -20,4 +20,10 @@ public final class FileDriver implements BlockDriver<FileOptions> {
                 kind -> kind == HostFile.Kind.REGULAR,
                 "'file' driver requires '%s' to be a regular file");
     }
+
+    @Override
+    public boolean reconfigure(BlockImage image, NodeSpec<FileOptions> spec) {
+        ((FileImage) image).reconfigure(spec);
+        return true;
+    }
 }

@@ -41,18 +41,24 @@ final class FileImage implements BlockImage {
     /** Zeroes to write where the host has no better way, and how much of them at once. */
     private static final MemorySegment ZEROES = Arena.global().allocate(1 << 20, PAGE);
 
+    /**
+     * How the file is open.
+     *
+     * @param whole the file as its own run of bytes in itself, of any length; empty if it is not
+     *     cached
+     */
+    private record Mode(
+            boolean readOnly, boolean direct, BlockLimits limits, Optional<HostExtent> whole) {}
+
     private final HostFile file;
     private final String filename;
-    private final boolean readOnly;
-    private final boolean direct;
     private final Aio aio;
     private final int maxBatch;
     private final Optional<ImageLocks> locks;
-    private final BlockLimits limits;
     private final FileExtents extents;
 
-    /** The file as its own run of bytes in itself, of any length; empty if it is not cached. */
-    private final Optional<HostExtent> whole;
+    /** Replaced by {@link #reconfigure} alone. */
+    private volatile Mode mode;
 
     private volatile long length;
 
@@ -72,19 +78,22 @@ final class FileImage implements BlockImage {
             Optional<ImageLocks> locks)
             throws LinuxException {
         this.file = file;
-        this.readOnly = readOnly;
         this.aio = aio;
         this.locks = locks;
         filename = spec.options().filename();
-        direct = spec.flags().direct();
         maxBatch = (int) Math.min(spec.options().aioMaxBatch().orElse(0L), Integer.MAX_VALUE);
-        limits = limits(file, direct);
+        boolean direct = spec.flags().direct();
+        mode = mode(file.fd(), readOnly, direct, limits(file, direct));
         extents = new FileExtents(file);
-        whole =
-                direct
-                        ? Optional.empty()
-                        : Optional.of(new HostExtent(file.fd(), 0, 0, Long.MAX_VALUE));
         length = file.length();
+    }
+
+    private static Mode mode(int fd, boolean readOnly, boolean direct, BlockLimits limits) {
+        return new Mode(
+                readOnly,
+                direct,
+                limits,
+                direct ? Optional.empty() : Optional.of(new HostExtent(fd, 0, 0, Long.MAX_VALUE)));
     }
 
     /**
@@ -114,8 +123,7 @@ final class FileImage implements BlockImage {
         try {
             file = open(options.filename(), readOnly, flags.direct());
         } catch (LinuxException e) {
-            boolean forbidden = e.is(Errnos.EACCES) || e.is(Errnos.EPERM) || e.is(Errnos.EROFS);
-            if (!forbidden || readOnly || !flags.autoReadOnly()) {
+            if (!isForbidden(e) || readOnly || !flags.autoReadOnly()) {
                 throw unusable(options.filename(), flags.direct(), e);
             }
             try {
@@ -129,15 +137,14 @@ final class FileImage implements BlockImage {
             if (!fits.test(file.kind())) {
                 throw QmpException.generic(complaint, options.filename());
             }
-            if (!readOnly && file.kind() == HostFile.Kind.BLOCK_DEVICE && file.isReadOnlyDevice()) {
+            if (!readOnly && isReadOnlyDevice(file)) {
                 if (!flags.autoReadOnly()) {
-                    throw QmpException.generic("The device is not writable: Permission denied");
+                    throw notWritable();
                 }
                 readOnly = true;
             }
-            boolean locked = options.locking().orElse(OnOffAuto.AUTO) != OnOffAuto.OFF;
             Optional<ImageLocks> locks =
-                    locked && !flags.forceShare()
+                    isLocked(spec)
                             ? Optional.of(new ImageLocks(file, options.filename()))
                             : Optional.empty();
             return new FileImage(spec, file, readOnly, aio, locks);
@@ -167,6 +174,12 @@ final class FileImage implements BlockImage {
 
     private static HostFile open(String filename, boolean readOnly, boolean direct)
             throws LinuxException {
+        HostFile file = HostFile.open(filename, flags(readOnly, direct));
+        file.leaveAccessTime();
+        return file;
+    }
+
+    private static Set<HostFile.Flag> flags(boolean readOnly, boolean direct) {
         Set<HostFile.Flag> flags = EnumSet.noneOf(HostFile.Flag.class);
         if (!readOnly) {
             flags.add(HostFile.Flag.WRITE);
@@ -174,9 +187,25 @@ final class FileImage implements BlockImage {
         if (direct) {
             flags.add(HostFile.Flag.DIRECT);
         }
-        HostFile file = HostFile.open(filename, flags);
-        file.leaveAccessTime();
-        return file;
+        return flags;
+    }
+
+    private static boolean isLocked(NodeSpec<FileOptions> spec) {
+        boolean wanted = spec.options().locking().orElse(OnOffAuto.AUTO) != OnOffAuto.OFF;
+        return wanted && !spec.flags().forceShare();
+    }
+
+    /** Whether it is writing that may not be done. */
+    private static boolean isForbidden(LinuxException e) {
+        return e.is(Errnos.EACCES) || e.is(Errnos.EPERM) || e.is(Errnos.EROFS);
+    }
+
+    private static boolean isReadOnlyDevice(HostFile file) throws LinuxException {
+        return file.kind() == HostFile.Kind.BLOCK_DEVICE && file.isReadOnlyDevice();
+    }
+
+    private static QmpException notWritable() {
+        return QmpException.generic("The device is not writable: Permission denied");
     }
 
     private static QmpException unusable(String filename, boolean direct, LinuxException e) {
@@ -228,9 +257,72 @@ final class FileImage implements BlockImage {
                 Math.max(discard, alignment.offset()));
     }
 
+    // --- Other options -----------------------------------------------------------------------
+
+    /**
+     * Opens the file for writing or no longer for writing, and past the page cache or through it,
+     * by what {@code spec} says; it stays the same file, whatever its name leads to by now, and
+     * keeps the number of its descriptor and its locks. No request is under way.
+     *
+     * @throws QmpException with everything as it was
+     */
+    void reconfigure(NodeSpec<FileOptions> spec) {
+        OpenFlags flags = spec.flags();
+        if (isLocked(spec) != locks.isPresent()) {
+            throw QmpException.generic("Cannot change the option 'force-share'");
+        }
+        try {
+            Mode before = mode;
+            long bytes = file.length();
+            BlockLimits limits = limits(file, flags.direct());
+            boolean readOnly = flags.readOnly();
+            if (readOnly == before.readOnly || !replaced(readOnly, flags)) {
+                readOnly = before.readOnly; // also where writing is not possible and need not be
+                if (flags.direct() != before.direct) {
+                    file.direct(flags.direct());
+                }
+            }
+            mode = mode(file.fd(), readOnly, flags.direct(), limits);
+            length = bytes;
+            extents.changed();
+        } catch (LinuxException e) {
+            throw unusable(filename, flags.direct(), e);
+        }
+    }
+
+    /**
+     * Puts the file, opened for the other kind of access, in the place of the one that is open. The
+     * locks are on both before the old one loses them: nobody finds the image unlocked.
+     *
+     * @return false if it is to be written where that is possible, and it is not
+     */
+    private boolean replaced(boolean readOnly, OpenFlags flags) throws LinuxException {
+        try (HostFile next = file.successor(filename, flags(readOnly, flags.direct()))) {
+            next.leaveAccessTime();
+            if (!readOnly && isReadOnlyDevice(next)) {
+                if (flags.autoReadOnly()) {
+                    return false;
+                }
+                throw notWritable();
+            }
+            locks.ifPresent(held -> held.copyTo(next));
+            try {
+                file.exchange(next);
+            } finally {
+                locks.ifPresent(held -> held.takeFrom(next));
+            }
+            return true;
+        } catch (LinuxException e) {
+            if (!readOnly && flags.autoReadOnly() && isForbidden(e)) {
+                return false;
+            }
+            throw e;
+        }
+    }
+
     /** Whether there is a page cache between this and the disk. */
     boolean cached() {
-        return !direct;
+        return !mode.direct;
     }
 
     HostFile file() {
@@ -249,7 +341,7 @@ final class FileImage implements BlockImage {
 
     @Override
     public boolean readOnly() {
-        return readOnly;
+        return mode.readOnly;
     }
 
     @Override
@@ -259,7 +351,7 @@ final class FileImage implements BlockImage {
 
     @Override
     public BlockLimits limits() {
-        return limits;
+        return mode.limits;
     }
 
     @Override
@@ -275,7 +367,7 @@ final class FileImage implements BlockImage {
     public Map<String, Object> details() {
         Map<String, Object> details = new LinkedHashMap<>();
         details.put("aio", aio == Aio.IO_URING ? "io_uring" : "threads");
-        details.put("cache.direct", direct);
+        details.put("cache.direct", mode.direct);
         details.put("locked", locks.isPresent());
         return details;
     }
@@ -323,7 +415,7 @@ final class FileImage implements BlockImage {
             try {
                 n = file.read(offset + done, rest.entries(), rest.count());
             } catch (LinuxException e) {
-                if (!direct || done == 0 || !e.is(Errnos.EINVAL)) {
+                if (!mode.direct || done == 0 || !e.is(Errnos.EINVAL)) {
                     throw e;
                 }
                 n = 0; // direct I/O has no aligned position behind a file's odd end
@@ -373,7 +465,7 @@ final class FileImage implements BlockImage {
 
     @Override
     public boolean tryRead(long offset, IoVector into) throws BlockIoException {
-        if (direct) {
+        if (mode.direct) {
             return false; // RWF_NOWAIT does not keep direct I/O from waiting for the disk
         }
         try {
@@ -395,7 +487,7 @@ final class FileImage implements BlockImage {
      */
     @Override
     public boolean tryWrite(long offset, IoVector from, int flags) throws BlockIoException {
-        if (direct
+        if (mode.direct
                 || (flags & RequestFlags.FUA) != 0
                 || ((offset | from.byteCount()) & PAGE - 1) != 0) {
             return false;
@@ -435,7 +527,7 @@ final class FileImage implements BlockImage {
 
     BlockIoException flushFailed(LinuxException e) {
         BlockIoException failure = failed(e);
-        if (!direct) {
+        if (!mode.direct) {
             lost = failure;
         }
         return failure;
@@ -459,7 +551,7 @@ final class FileImage implements BlockImage {
 
     /** How to zero with fallocate: block devices have it, too, for whole blocks. */
     Fallocate zeroWay(long offset, long bytes, int flags) {
-        if (((offset | bytes) & limits.discardAlignment() - 1) != 0
+        if (((offset | bytes) & mode.limits.discardAlignment() - 1) != 0
                 && file.kind() != HostFile.Kind.REGULAR) {
             return Fallocate.NONE;
         }
@@ -515,7 +607,7 @@ final class FileImage implements BlockImage {
 
     /** Whole blocks inside the range: a discard is advice. */
     private void discardBlocks(long offset, long bytes) throws LinuxException {
-        long block = limits.discardAlignment();
+        long block = mode.limits.discardAlignment();
         long from = (offset + block - 1) & -block;
         long to = (offset + bytes) & -block;
         if (discards && from < to) {
@@ -584,12 +676,13 @@ final class FileImage implements BlockImage {
 
     @Override
     public Optional<HostExtent> hostExtent(long offset, long bytes) {
-        return whole;
+        return mode.whole;
     }
 
     @Override
     public Optional<DirectAccess> directAccess(boolean write) {
-        if (direct || file.kind() != HostFile.Kind.REGULAR || write && readOnly) {
+        Mode now = mode;
+        if (now.direct || file.kind() != HostFile.Kind.REGULAR || write && now.readOnly) {
             return Optional.empty();
         }
         return Optional.of(

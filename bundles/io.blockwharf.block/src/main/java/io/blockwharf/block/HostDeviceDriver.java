@@ -22,4 +22,10 @@ public final class HostDeviceDriver implements BlockDriver<FileOptions> {
                                 || kind == HostFile.Kind.CHARACTER_DEVICE,
                 "'host_device' driver requires '%s' to be either a character or block device");
     }
+
+    @Override
+    public boolean reconfigure(BlockImage image, NodeSpec<FileOptions> spec) {
+        ((FileImage) image).reconfigure(spec);
+        return true;
+    }
 }

@@ -41,19 +41,45 @@ final class ImageLocks {
         newNotShared.removeAll(newShared);
         try {
             // All locks first, the looks at others' after: two processes cannot miss each other
-            lock(TAKEN, taken, newTaken);
-            lock(NOT_SHARED, notShared, newNotShared);
+            lock(file, TAKEN, taken, newTaken);
+            lock(file, NOT_SHARED, notShared, newNotShared);
             lookFor(NOT_SHARED, newTaken, taken, "Failed to get \"%s\" lock");
             lookFor(TAKEN, newNotShared, notShared, "Failed to get shared \"%s\" lock");
         } catch (QmpException e) {
-            unlock(TAKEN, newTaken, taken);
-            unlock(NOT_SHARED, newNotShared, notShared);
+            unlock(file, TAKEN, newTaken, taken);
+            unlock(file, NOT_SHARED, newNotShared, notShared);
             throw e.withHint("Is another process using the image [" + filename + "]?");
         }
-        unlock(TAKEN, taken, newTaken);
-        unlock(NOT_SHARED, notShared, newNotShared);
+        unlock(file, TAKEN, taken, newTaken);
+        unlock(file, NOT_SHARED, notShared, newNotShared);
         taken = copy(newTaken);
         notShared = newNotShared;
+    }
+
+    /**
+     * Sets the same locks on another open file of the image, too.
+     *
+     * @throws QmpException with none set there
+     */
+    void copyTo(HostFile other) {
+        Set<Permission> none = EnumSet.noneOf(Permission.class);
+        try {
+            lock(other, TAKEN, none, taken);
+            lock(other, NOT_SHARED, none, notShared);
+        } catch (QmpException e) {
+            takeFrom(other);
+            throw e.withHint("Is another process using the image [" + filename + "]?");
+        }
+    }
+
+    /**
+     * Gives up the locks on another open file of the image. To close it is not enough: somebody may
+     * have it besides us, for example the client that has passed it.
+     */
+    void takeFrom(HostFile other) {
+        Set<Permission> none = EnumSet.noneOf(Permission.class);
+        unlock(other, TAKEN, taken, none);
+        unlock(other, NOT_SHARED, notShared, none);
     }
 
     private static Set<Permission> copy(Set<Permission> permissions) {
@@ -62,7 +88,8 @@ final class ImageLocks {
         return copy;
     }
 
-    private void lock(int base, Set<Permission> before, Set<Permission> after) {
+    private static void lock(
+            HostFile file, int base, Set<Permission> before, Set<Permission> after) {
         for (Permission permission : after) {
             long at = base + permission.ordinal();
             try {
@@ -91,7 +118,8 @@ final class ImageLocks {
     }
 
     /** Gives up what is in {@code before} and not in {@code after}. */
-    private void unlock(int base, Set<Permission> before, Set<Permission> after) {
+    private static void unlock(
+            HostFile file, int base, Set<Permission> before, Set<Permission> after) {
         for (Permission permission : before) {
             if (!after.contains(permission)) {
                 try {

@@ -9,6 +9,7 @@ import io.blockwharf.api.qmp.QmpException;
 import org.osgi.service.component.annotations.Component;
 
 import java.util.OptionalLong;
+import java.util.Set;
 
 /** Driver {@code raw}: the bytes of another node, or a part of them. Texts: block/raw-format.c. */
 @Component
@@ -40,5 +41,10 @@ public final class RawDriver implements BlockDriver<RawOptions> {
             throw QmpException.generic("Specified size is not multiple of %d", SECTOR);
         }
         return new RawImage(spec.child("file"), offset, OptionalLong.of(size));
+    }
+
+    @Override
+    public Set<String> changeableOptions() {
+        return Set.of("offset", "size");
     }
 }

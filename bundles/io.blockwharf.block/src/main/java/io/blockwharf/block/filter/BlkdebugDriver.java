@@ -51,6 +51,17 @@ public final class BlkdebugDriver implements BlockDriver<BlkdebugOptions> {
                 Math.max(alignment, below.discardAlignment()));
     }
 
+    /** The state machine goes on; the node below may have other limits. */
+    @Override
+    public boolean reconfigure(BlockImage image, NodeSpec<BlkdebugOptions> spec) {
+        BlkdebugImage open = (BlkdebugImage) image;
+        if (spec.child(CHILD) != open.child) {
+            return false;
+        }
+        open.limits(limits(open.child.limits(), spec.options()));
+        return true;
+    }
+
     @Override
     public Optional<String> filteredChild() {
         return Optional.of(CHILD);

@@ -18,7 +18,7 @@ import java.util.Optional;
 /** Another node, whose requests fail when the rules say so. */
 final class BlkdebugImage extends FilterImage {
     private final BlkdebugOptions options;
-    private final BlockLimits limits;
+    private volatile BlockLimits limits;
     private final BlkdebugRules rules;
 
     BlkdebugImage(
@@ -32,6 +32,11 @@ final class BlkdebugImage extends FilterImage {
     @Override
     public BlockLimits limits() {
         return limits;
+    }
+
+    /** Other limits than before. No request is under way. */
+    void limits(BlockLimits next) {
+        limits = next;
     }
 
     @Override

@@ -38,6 +38,13 @@ public final class CompressDriver implements BlockDriver<CompressDriver.Options>
     }
 
     @Override
+    public boolean reconfigure(BlockImage image, NodeSpec<Options> spec) {
+        throw QmpException.generic(
+                "Block format 'compress' used by node '%s' does not support reopening files",
+                spec.nodeName());
+    }
+
+    @Override
     public Optional<String> filteredChild() {
         return Optional.of("file");
     }

@@ -16,29 +16,37 @@ import java.util.Optional;
  * and core reads what is missing; as in QEMU's block/filter-compress.c. Nothing is written inline.
  */
 final class CompressImage extends FilterImage {
-    private final BlockLimits limits;
-
     CompressImage(BlockNode child) {
         super(child);
-        BlockLimits below = child.limits();
-        int cluster = Math.max(below.requestAlignment(), below.discardAlignment());
-        limits =
-                new BlockLimits(
-                        cluster,
-                        below.memoryAlignment(),
-                        below.optimalTransfer(),
-                        Math.max(cluster, below.maxTransfer()),
-                        cluster);
+    }
+
+    private static int cluster(BlockLimits below) {
+        return Math.max(below.requestAlignment(), below.discardAlignment());
     }
 
     @Override
     public BlockLimits limits() {
-        return limits;
+        BlockLimits below = child.limits();
+        int cluster = cluster(below);
+        return new BlockLimits(
+                cluster,
+                below.memoryAlignment(),
+                below.optimalTransfer(),
+                Math.max(cluster, below.maxTransfer()),
+                cluster);
     }
 
+    /**
+     * A snapshot may have put an image with larger clusters below since core has asked for the
+     * limits: parts of those are stored as they are.
+     */
     @Override
     public void write(long offset, IoVector from, int flags) throws BlockIoException {
-        child.write(offset, from, flags | RequestFlags.COMPRESSED);
+        long inCluster = cluster(child.limits()) - 1;
+        long end = offset + from.byteCount();
+        boolean whole =
+                (offset & inCluster) == 0 && ((end & inCluster) == 0 || end == child.length());
+        child.write(offset, from, whole ? flags | RequestFlags.COMPRESSED : flags);
     }
 
     @Override
@@ -56,6 +64,6 @@ final class CompressImage extends FilterImage {
 
     @Override
     public Optional<Long> clusterSize() {
-        return Optional.of((long) limits.requestAlignment());
+        return Optional.of((long) cluster(child.limits()));
     }
 }

@@ -12,6 +12,7 @@ import io.blockwharf.api.qmp.QmpException;
 import org.osgi.service.component.annotations.Component;
 
 import java.util.Optional;
+import java.util.Set;
 
 /** Driver {@code copy-on-read}: another node, which gets what is read from its backing nodes. */
 @Component
@@ -34,6 +35,19 @@ public final class CopyOnReadDriver implements BlockDriver<CopyOnReadDriver.Opti
             throw QmpException.generic("Bottom node '%s' not found", bottom.orElseThrow());
         }
         return new CopyOnReadImage(child, bottom, deepest);
+    }
+
+    /** All, so that it is {@link #reconfigure} that refuses: QEMU does not look at them. */
+    @Override
+    public Set<String> changeableOptions() {
+        return Set.of("bottom");
+    }
+
+    @Override
+    public boolean reconfigure(BlockImage image, NodeSpec<Options> spec) {
+        throw QmpException.generic(
+                "Block format 'copy-on-read' used by node '%s' does not support reopening files",
+                spec.nodeName());
     }
 
     @Override

@@ -13,6 +13,7 @@ import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Reference;
 
 import java.util.Optional;
+import java.util.Set;
 
 /** Driver {@code throttle}: another node, no faster than a group of them may be. */
 @Component
@@ -46,5 +47,10 @@ public final class ThrottleDriver implements BlockDriver<ThrottleDriver.Options>
     @Override
     public Optional<String> filteredChild() {
         return Optional.of("file");
+    }
+
+    @Override
+    public Set<String> changeableOptions() {
+        return Set.of("throttle-group");
     }
 }
