@@ -156,6 +156,9 @@ final class Transmission implements AutoCloseable {
     private long trailerOrigin;
     private long trailerAt;
 
+    /** The node keeps the file that is on its way open. */
+    private boolean pinned;
+
     /** Bytes that are known to be stored: reads of them need not ask for holes. */
     private long dataFrom;
 
@@ -270,6 +273,7 @@ final class Transmission implements AutoCloseable {
         } catch (IOException e) {
             broken = true; // the client is gone; what is in flight is only waited for
             ended = true;
+            unpin();
         }
         if (broken) {
             inFlight -= doneCount;
@@ -540,11 +544,11 @@ final class Transmission implements AutoCloseable {
     /** Reads stored bytes without waiting for a device. */
     private Run readRun(long offset, int length, boolean last) throws IOException {
         failed = false;
-        if (last && length >= FILE_THRESHOLD && link.sendsFiles()) {
-            Optional<HostExtent> host = node.hostExtent(offset, length);
-            if (host.isPresent() && host.get().covers(offset, length)) {
-                return sendFile(offset, length, host.get());
-            }
+        if (last
+                && length >= FILE_THRESHOLD
+                && link.sendsFiles()
+                && inFile(offset, length) != null) {
+            return sendFile(offset, length);
         }
         if (length > INLINE_MAX) {
             return Run.WOULD_BLOCK;
@@ -627,16 +631,51 @@ final class Transmission implements AutoCloseable {
         outEnd -= end - at - instead;
     }
 
+    /** Where all of a range lies in a file of the host; null if it does not. */
+    private HostExtent inFile(long offset, int length) {
+        Optional<HostExtent> host = node.hostExtent(offset, length);
+        return host.isPresent() && host.get().covers(offset, length) ? host.get() : null;
+    }
+
+    /**
+     * Where it lies, in a file that stays open until {@link #unpin}; null also while the graph
+     * changes.
+     */
+    private HostExtent pin(long offset, int length) {
+        if (!node.pin()) {
+            return null;
+        }
+        HostExtent host = inFile(offset, length);
+        if (host == null) {
+            node.unpin();
+        } else {
+            pinned = true;
+        }
+        return host;
+    }
+
+    /** No file is on its way any more. */
+    private void unpin() {
+        if (pinned) {
+            pinned = false;
+            node.unpin();
+        }
+    }
+
     /**
      * The file's pages go to the socket without being copied. The last page tells whether they are
      * in memory; a file that is not would block the thread.
      */
-    private Run sendFile(long offset, int length, HostExtent host) throws IOException {
+    private Run sendFile(long offset, int length) throws IOException {
         if (!isResident(offset + length - 1)) {
             return Run.WOULD_BLOCK;
         }
         if (!room(style.dataHeaderBytes())) {
             return Run.NO_ROOM;
+        }
+        HostExtent host = pin(offset, length);
+        if (host == null) {
+            return Run.WOULD_BLOCK;
         }
         long cookie = header.cookie();
         // "MUST NOT mark a chunk as final if there is still a possibility of detecting an error"
@@ -654,6 +693,9 @@ final class Transmission implements AutoCloseable {
 
     private boolean isResident(long at) {
         int alignment = node.limits().requestAlignment();
+        if (alignment > probe.segment().byteSize()) {
+            return false; // it was less when the client came
+        }
         try {
             return node.tryRead(at & -alignment, vector.set(probe.segment(), 0, alignment));
         } catch (BlockIoException e) {
@@ -1136,6 +1178,7 @@ final class Transmission implements AutoCloseable {
             blocked = false;
             outEnd = 0;
             outQueued = 0;
+            unpin();
             if (sending != 0) {
                 releaseSent();
             }
@@ -1177,6 +1220,7 @@ final class Transmission implements AutoCloseable {
     /** Waits for what is in flight and gives all memory back. */
     @Override
     public void close() {
+        unpin(); // first: a request in flight may wait for what waits for this
         batch.close();
         if (queue != null) {
             queue.close();

@@ -64,6 +64,12 @@ final class FakeNode implements BlockNode {
 
     volatile Errno failure = Errno.EIO;
     volatile Optional<HostExtent> host = Optional.empty();
+
+    /** Whether nothing can be pinned. */
+    volatile boolean changing;
+
+    private int pins;
+    private int pinned;
     private final List<TestQueue> queues = new CopyOnWriteArrayList<>();
     private final List<Runnable> heldRequests = new ArrayList<>();
 
@@ -233,6 +239,40 @@ final class FakeNode implements BlockNode {
     @Override
     public Optional<HostExtent> hostExtent(long offset, long bytes) {
         return host;
+    }
+
+    @Override
+    public synchronized boolean pin() {
+        if (changing) {
+            return false;
+        }
+        pins++;
+        pinned++;
+        notifyAll();
+        return true;
+    }
+
+    @Override
+    public synchronized void unpin() {
+        pins--;
+        notifyAll();
+    }
+
+    /** Pins that are held. */
+    synchronized int pins() {
+        return pins;
+    }
+
+    /** How often the node was pinned. */
+    synchronized int pinned() {
+        return pinned;
+    }
+
+    /** Waits until so many pins are held. */
+    synchronized void awaitPins(int wanted) throws InterruptedException {
+        while (pins != wanted) {
+            wait();
+        }
     }
 
     @Override

@@ -39,6 +39,7 @@ abstract class TransmissionTest {
     private TestServer server;
     private FakeNode node;
     private NbdExport export;
+    private final List<HostFile> opened = new ArrayList<>();
     private final boolean onLoop;
     private final boolean cold;
 
@@ -60,6 +61,8 @@ abstract class TransmissionTest {
     void stop() {
         server.close();
         assertEquals(0, node.openQueues());
+        assertEquals(0, node.pins());
+        opened.forEach(HostFile::close);
     }
 
     private Client client(int style, String... contexts) throws IOException {
@@ -714,6 +717,91 @@ abstract class TransmissionTest {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    private HostExtent fileOf(int bytes) throws IOException {
+        node.cold = false; // only what is in memory is sent from a file
+        node.fill(0, bytes, 3);
+        Path file = Files.write(directory.resolve("file"), stored(0, bytes));
+        HostFile open = HostFile.open(file.toString());
+        opened.add(open);
+        return new HostExtent(open.fd(), 0, 0, bytes);
+    }
+
+    /** More than sockets hold. */
+    private static final int LONG = 32 << 20;
+
+    private byte[] dataOf(Client client, int style, int length) throws IOException {
+        if (style == 0) {
+            assertEquals(0, client.chunk().error());
+            return client.receive(length).array();
+        }
+        List<Client.Chunk> reply = client.reply();
+        assertEquals(Client.NONE, reply.getLast().type());
+        byte[] payload = reply.getFirst().payload();
+        return java.util.Arrays.copyOfRange(payload, 8, payload.length);
+    }
+
+    @ParameterizedTest(name = "style {0}")
+    @ValueSource(ints = {0, 8, 11})
+    void aFileStaysOpenWhileItIsSent(int style) throws Exception {
+        node.host = Optional.of(fileOf(LONG));
+        try (Client client = client(style)) {
+            client.request(Client.READ, 0, 1, 0, LONG);
+            client.request(Client.READ, 0, 2, 512, 70_000);
+            node.awaitPins(1);
+            assertArrayEquals(stored(0, LONG), dataOf(client, style, LONG));
+            assertArrayEquals(stored(512, 70_000), dataOf(client, style, 70_000));
+            node.awaitPins(0);
+            assertEquals(2, node.pinned());
+        }
+    }
+
+    @Test
+    void aClientThatLeavesLetsTheFileGo() throws Exception {
+        node.host = Optional.of(fileOf(LONG));
+        try (Client client = client(8)) {
+            client.request(Client.READ, 0, 1, 0, LONG);
+            node.awaitPins(1);
+        }
+        node.awaitPins(0);
+        try (Client client = client(8)) {
+            client.request(Client.READ, 0, 1, 0, LONG);
+            node.awaitPins(1);
+            export.requestShutdown();
+            node.awaitPins(0);
+            TestServer.awaitClosed(export);
+        }
+    }
+
+    @Test
+    void noFileIsSentWhileTheGraphChanges() throws Exception {
+        HostExtent file = fileOf(1 << 20);
+        node.fill(0, 1 << 20, 5); // the file is another one by now
+        node.host = Optional.of(file);
+        node.changing = true;
+        try (Client client = client(8)) {
+            assertArrayEquals(stored(100, 300_000), client.read(100, 300_000, 0));
+            assertArrayEquals(stored(0, 65_536), client.read(0, 65_536, 0));
+        }
+        assertEquals(0, node.pinned());
+    }
+
+    /** sendfile(2) refuses odd positions then, and a socket is full at any of them. */
+    @ParameterizedTest(name = "style {0}")
+    @ValueSource(ints = {0, 8, 11})
+    void aFileThatIsReopenedForDirectAccessIsSentOn(int style) throws Exception {
+        node.host = Optional.of(fileOf(LONG));
+        try (Client client = client(style)) {
+            client.request(Client.READ, 0, 1, 1, LONG - 1);
+            node.awaitPins(1);
+            opened.getFirst().direct(true);
+            assertArrayEquals(stored(1, LONG - 1), dataOf(client, style, LONG - 1));
+            for (int offset : new int[] {0, 100, 4097}) {
+                client.request(Client.READ, 0, 2, offset, 100_001);
+                assertArrayEquals(stored(offset, 100_001), dataOf(client, style, 100_001));
             }
         }
     }

@@ -4,6 +4,7 @@ import io.blockwharf.api.block.BlockDriver;
 import io.blockwharf.api.block.BlockDriverName;
 import io.blockwharf.api.block.BlockImage;
 import io.blockwharf.api.block.NodeSpec;
+import io.blockwharf.api.block.OpenFlags;
 import io.blockwharf.api.export.TlsCredentials;
 import io.blockwharf.api.qmp.ObjectStore;
 import io.blockwharf.api.qmp.QmpException;
@@ -76,6 +77,18 @@ public final class NbdDriver implements BlockDriver<NbdOptions> {
         } catch (IOException e) {
             throw new QmpException(e.getMessage(), e);
         }
+    }
+
+    /** The connection stays; there is nothing else that could change. */
+    @Override
+    public boolean reconfigure(BlockImage image, NodeSpec<NbdOptions> spec) {
+        NbdImage open = (NbdImage) image;
+        OpenFlags flags = spec.flags();
+        if (open.readOnly() && !flags.readOnly() && !flags.autoReadOnly()) {
+            throw QmpException.generic("Can't reopen read-only NBD mount as read/write");
+        }
+        open.reopened(flags.readOnly());
+        return true;
     }
 
     private static void check(String what, String text) {

@@ -86,6 +86,11 @@ final class NbdImage implements BlockImage {
         return terms.has(TransmissionFlags.READ_ONLY);
     }
 
+    /** See {@link NbdDriver#reconfigure}. */
+    void reopened(boolean readOnly) {
+        remote.writes(!readOnly && !readOnly());
+    }
+
     @Override
     public Optional<BlockQueue> openQueue(int depth) {
         try {

@@ -40,7 +40,10 @@ final class Remote implements AutoCloseable {
     private final String name;
     private final Attempt.Target target;
     private final Terms terms;
-    private final boolean writes;
+
+    /** Whether users write, so that a server has to let them. */
+    private volatile boolean writes;
+
     private final long delayNanos;
     private final Logger logger;
     private final EventFd signal;
@@ -405,6 +408,11 @@ final class Remote implements AutoCloseable {
         }
         window = false;
         return failed(unpark());
+    }
+
+    /** From now on users write, or write no more. */
+    void writes(boolean will) {
+        writes = will;
     }
 
     /** Why users cannot go on with what a server offers now; empty if they can. */

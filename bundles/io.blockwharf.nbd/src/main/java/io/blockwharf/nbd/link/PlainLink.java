@@ -1,16 +1,23 @@
 package io.blockwharf.nbd.link;
 
+import io.blockwharf.linux.Errnos;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.IoVec;
+import io.blockwharf.linux.LinuxException;
+import io.blockwharf.linux.NativeMemory;
 
 import java.io.EOFException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Optional;
 
 /** A connection without TLS: gathered writes and sendfile, straight from and into the socket. */
 public final class PlainLink implements Link {
     private static final int RANGES = 64;
+
+    /** More than any file system demands of direct I/O. */
+    private static final int COPY_ALIGNMENT = 64 << 10;
 
     /** Stands in for what a file did not have; never written. */
     private static final MemorySegment ZEROES = Arena.global().allocate(64 << 10);
@@ -22,6 +29,11 @@ public final class PlainLink implements Link {
     private long fileLeft;
     private boolean pad;
     private boolean fileFailed;
+
+    /** What the file has to be copied through, made when that is so for the first time. */
+    private Optional<NativeMemory> buffer = Optional.empty();
+
+    private boolean copies;
 
     /** A link that waits; it closes the socket with itself. */
     public PlainLink(FdSocket socket) {
@@ -60,6 +72,7 @@ public final class PlainLink implements Link {
         filePosition = position;
         fileLeft = length;
         fileFailed = false;
+        copies = false;
     }
 
     @Override
@@ -88,10 +101,14 @@ public final class PlainLink implements Link {
     private long sendFile() throws IOException {
         long n = 0;
         try {
-            n = socket.sendFile(file, filePosition, fileLeft);
-        } catch (IOException e) {
-            // Of the file or of the socket: if it is the socket, the zeroes will fail as well
-            fileEnds(e);
+            n = copies ? copyFile() : socket.sendFile(file, filePosition, fileLeft);
+        } catch (LinuxException e) {
+            if (!copies && e.is(Errnos.EINVAL)) {
+                copies = true;
+            } else {
+                // Of the file or of the socket: if it is the socket, the zeroes will fail as well
+                fileEnds(e);
+            }
             return 0;
         }
         if (n == 0) {
@@ -100,6 +117,15 @@ public final class PlainLink implements Link {
             filePosition += n;
         }
         return n;
+    }
+
+    /** A file that was reopened for direct I/O meanwhile has nothing to give at odd positions. */
+    private long copyFile() throws LinuxException {
+        if (buffer.isEmpty()) {
+            buffer = Optional.of(NativeMemory.allocate(2 * COPY_ALIGNMENT, COPY_ALIGNMENT));
+        }
+        return socket.copyFile(
+                file, filePosition, fileLeft, COPY_ALIGNMENT, buffer.get().segment());
     }
 
     private void fileEnds(IOException reason) throws IOException {
@@ -125,6 +151,8 @@ public final class PlainLink implements Link {
 
     @Override
     public void close() {
+        buffer.ifPresent(NativeMemory::close);
+        buffer = Optional.empty();
         socket.close();
     }
 }

@@ -10,10 +10,14 @@ import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockQueue;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.IoVector;
+import io.blockwharf.api.block.NodeSpec;
+import io.blockwharf.api.block.OpenFlags;
+import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.linux.Poll;
 import io.blockwharf.nbd.client.FakeServer.Asked;
 import io.blockwharf.nbd.client.FakeServer.Script;
 import io.blockwharf.testing.Allocation;
+import io.blockwharf.testing.FakeObjects;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -32,6 +36,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
 
@@ -111,6 +116,83 @@ class NbdImageTest {
             queue.reap((cookie, result) -> finished.add(cookie + " " + result));
         }
         return finished;
+    }
+
+    // --- Other options -----------------------------------------------------------------------
+
+    private static NodeSpec<NbdOptions> spec(FakeServer server, boolean readOnly, boolean auto) {
+        return new NodeSpec<>(
+                "n",
+                new NbdOptions(
+                        server.address(),
+                        Optional.of("disk"),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Optional.empty()),
+                new OpenFlags(readOnly, auto, false, false, false),
+                Map.of());
+    }
+
+    @Test
+    void reopeningKeepsTheConnection() throws IOException {
+        open(0, this::serve);
+        NbdDriver driver = new NbdDriver(new FakeObjects(), SILENT);
+        for (boolean readOnly : new boolean[] {true, false}) {
+            assertTrue(driver.reconfigure(image, spec(server, readOnly, false)));
+            image.read(0, memory(512, 0));
+        }
+        image.write(0, memory(512, 9), 0);
+        assertEquals(9, disk[511]);
+        assertEquals(1, server.connections());
+        assertEquals(java.util.Set.of(), driver.changeableOptions());
+    }
+
+    @Test
+    void aReadOnlyExportIsNotReopenedForWriting() throws IOException {
+        open(
+                0,
+                peer -> {
+                    peer.negotiate(SIZE, FLAGS | 0x2);
+                    peer.serve(disk);
+                });
+        NbdDriver driver = new NbdDriver(new FakeObjects(), SILENT);
+        assertEquals(
+                "Can't reopen read-only NBD mount as read/write",
+                assertThrows(
+                                QmpException.class,
+                                () -> driver.reconfigure(image, spec(server, false, false)))
+                        .getMessage());
+        assertTrue(driver.reconfigure(image, spec(server, true, false)));
+        assertTrue(driver.reconfigure(image, spec(server, false, true)));
+        assertTrue(image.readOnly());
+        image.read(0, memory(512, 0));
+    }
+
+    /** A server that has become read-only is no good for those who write, and only for them. */
+    @ParameterizedTest(name = "read-only: {0}")
+    @ValueSource(booleans = {true, false})
+    void whatUsersDoDecidesWhatAServerMayBecome(boolean readOnly) throws IOException {
+        CountDownLatch end = new CountDownLatch(1);
+        open(
+                FOR_EVER,
+                peer -> {
+                    peer.negotiate(SIZE, FLAGS);
+                    await(end);
+                },
+                peer -> {
+                    peer.negotiate(SIZE, FLAGS | 0x2);
+                    peer.serve(disk);
+                });
+        NbdDriver driver = new NbdDriver(new FakeObjects(), SILENT);
+        driver.reconfigure(image, spec(server, readOnly, false));
+        end.countDown();
+        if (readOnly) {
+            image.read(0, memory(512, 0));
+        } else {
+            assertEquals(Errno.EIO, failure(0));
+        }
     }
 
     // --- Requests ----------------------------------------------------------------------------
