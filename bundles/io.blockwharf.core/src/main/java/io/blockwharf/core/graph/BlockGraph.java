@@ -12,6 +12,7 @@ import io.blockwharf.api.block.ImageName;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.NodeSpec;
 import io.blockwharf.api.block.Permission;
+import io.blockwharf.api.qmp.QmpDispatcher.Null;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.trace.TraceEvent;
 import io.blockwharf.core.control.ControlLock;
@@ -126,8 +127,7 @@ public final class BlockGraph implements OpenUnion {
         try (var _ = lock.take()) {
             Set<Node> above = new LinkedHashSet<>();
             leaving.forEach(node -> addParents(node, above));
-            // Newest first: a node is never older than its children
-            all = nodes().stream().filter(above::contains).toList();
+            all = List.copyOf(above);
             for (Node node : all) {
                 node.leaving = true;
                 node.users.stream()
@@ -139,21 +139,25 @@ public final class BlockGraph implements OpenUnion {
         // Without the lock, unless our caller has it: they may take a while
         users.forEach(NodeUser::evict);
         try (var _ = lock.take()) {
-            for (Node node : all) {
-                node.ownedByMonitor = false;
-                if (nodes.get(node.name) != node) {
-                    continue;
-                }
-                if (node.users.isEmpty()) {
-                    close(node);
-                } else {
-                    logger.error(
-                            "Node {} is still in use although {}: its image stays open",
-                            node.name,
-                            why);
-                }
+            all.forEach(node -> node.ownedByMonitor = false);
+            Set<Node> open = new LinkedHashSet<>(all);
+            open.removeIf(node -> nodes.get(node.name) != node);
+            // Those above first: each lets go of the ones below
+            for (Node node = unused(open); node != null; node = unused(open)) {
+                close(node);
+                open.removeIf(each -> nodes.get(each.name) != each);
+            }
+            for (Node node : open) {
+                logger.error(
+                        "Node {} is still in use although {}: its image stays open",
+                        node.name,
+                        why);
             }
         }
+    }
+
+    private static Node unused(Set<Node> nodes) {
+        return nodes.stream().filter(node -> node.users.isEmpty()).findFirst().orElse(null);
     }
 
     private static void addParents(Node node, Set<Node> found) {
@@ -206,6 +210,46 @@ public final class BlockGraph implements OpenUnion {
             Overlays.checkBase(below);
             Overlays.put(this, below, existing(overlay));
         }
+    }
+
+    /**
+     * Opens a node and puts it on top of another one, from which it inherits how it is opened:
+     * {@code blockdev-snapshot-sync}. It belongs to its users only.
+     */
+    void snapshot(Node base, String overlay, String driver, String path) {
+        try (var _ = lock.take()) {
+            Map<String, Object> options =
+                    Map.of(
+                            "driver",
+                            driver,
+                            "node-name",
+                            overlay,
+                            "file",
+                            Map.of("driver", "file", "filename", path),
+                            "backing",
+                            Null.NULL);
+            Node above =
+                    open(
+                            binder.bind(BlockdevOptions.class, options, false),
+                            base.options().ofOverlay());
+            try {
+                Overlays.put(this, base, above);
+            } finally {
+                closeIfUnused(above);
+            }
+        }
+    }
+
+    /** Changes the name of a backing file in an image: {@code change-backing-file}. */
+    void changeBackingFile(String top, String image, String name) {
+        try (var _ = lock.take()) {
+            Overlays.rename(this, existing(top), image, name);
+        }
+    }
+
+    /** Whether nodes of that driver can be opened. */
+    boolean hasDriver(String driver) {
+        return drivers.find(driver).isPresent();
     }
 
     /** Closes a node that belongs to the monitor: {@code blockdev-del}. */

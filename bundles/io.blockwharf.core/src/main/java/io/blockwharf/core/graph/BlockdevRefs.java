@@ -48,6 +48,12 @@ final class BlockdevRefs {
         return others;
     }
 
+    /** Whether options know a member of that name. */
+    static boolean knows(Class<? extends Record> options, String name) {
+        return Arrays.stream(options.getRecordComponents())
+                .anyMatch(component -> wireName(component.getName()).equals(name));
+    }
+
     /** Whether a driver's options know of such a child. */
     static boolean has(Class<? extends Record> options, String child) {
         return Arrays.stream(options.getRecordComponents())

@@ -53,6 +53,12 @@ record NodeOptions(
                 DetectZeroes.OFF);
     }
 
+    /** What an overlay of this node has that is not given any of it. */
+    NodeOptions ofOverlay() {
+        return new NodeOptions(
+                readOnly, autoReadOnly, direct, noFlush, discard, false, DetectZeroes.OFF);
+    }
+
     /** The same for somebody who only looks, and disturbs nobody. */
     NodeOptions readingOnly() {
         return new NodeOptions(true, false, direct, noFlush, false, true, DetectZeroes.OFF);

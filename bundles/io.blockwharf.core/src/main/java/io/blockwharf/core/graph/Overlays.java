@@ -1,11 +1,15 @@
 package io.blockwharf.core.graph;
 
+import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockdevOptions;
 import io.blockwharf.api.block.ChildRole;
+import io.blockwharf.api.block.Errno;
+import io.blockwharf.api.block.ImageName;
 import io.blockwharf.api.qmp.QmpException;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * External snapshots: a node's content stays as it is, and its users go on with an overlay. With
@@ -48,7 +52,7 @@ final class Overlays {
         change.carryOut();
         if (!base.readOnly()) {
             try {
-                Reopening.readOnly(graph, base);
+                Reopening.readOnly(graph, base, true);
             } catch (QmpException e) {
                 graph.logger().info("Node {} stays writable: {}", base.name, e.getMessage());
             }
@@ -73,5 +77,65 @@ final class Overlays {
                     "Making '%s' a backing child of '%s' would create a cycle",
                     base.name, overlay.name);
         }
+    }
+
+    /**
+     * Changes how an image calls its backing file. The format that it notes is the backing node's;
+     * QEMU notes the image's own.
+     *
+     * @throws QmpException with the name as it was
+     */
+    static void rename(BlockGraph graph, Node top, String imageName, String name) {
+        if (top.users.stream().anyMatch(user -> user.parent != null)) {
+            throw QmpException.generic("Need a root block node");
+        }
+        Node image =
+                graph.find(imageName)
+                        .orElseThrow(
+                                () ->
+                                        QmpException.generic(
+                                                "Cannot find device='' nor node-name='%s'",
+                                                imageName));
+        NodeHandle backing = image.children.get("backing");
+        if (backing == null) {
+            throw QmpException.generic(
+                    "not allowing backing file change on an image without a backing file");
+        }
+        if (graph.depthOf(top, imageName) == 0) {
+            throw QmpException.generic("'%s' and image file are not in the same chain", top.name);
+        }
+        boolean readOnly = image.readOnly();
+        if (readOnly) {
+            Reopening.readOnly(graph, image, false);
+        }
+        try {
+            image.image()
+                    .changeBackingName(
+                            Optional.of(name)
+                                    .filter(text -> !text.isEmpty())
+                                    .map(text -> new ImageName(text, format(backing.node))));
+        } catch (BlockIoException e) {
+            throw new QmpException(
+                    "Could not change backing file to '%s': %s"
+                            .formatted(
+                                    name,
+                                    e.errno() == Errno.ENOSPC
+                                            ? "Invalid argument"
+                                            : e.getMessage()),
+                    e);
+        } finally {
+            if (readOnly) {
+                Reopening.readOnly(graph, image, true);
+            }
+        }
+    }
+
+    /** What somebody needs to open a node's content, whatever filters it. */
+    private static Optional<String> format(Node node) {
+        Node found = node;
+        while (found.driver.filteredChild().isPresent()) {
+            found = found.children.get(found.driver.filteredChild().get()).node;
+        }
+        return Optional.of(found.driverName);
     }
 }

@@ -59,8 +59,8 @@ final class Reopening {
         reopening.change.carryOut();
     }
 
-    /** Puts into a change that a node becomes read-only and otherwise stays as it is. */
-    static void readOnly(BlockGraph graph, Node node) {
+    /** Makes a node read-only or writable, and those that inherit from it. */
+    static void readOnly(BlockGraph graph, Node node, boolean readOnly) {
         Reopening reopening = new Reopening(graph);
         BlockdevOptions now = node.given;
         reopening.plan(
@@ -70,7 +70,7 @@ final class Reopening {
                         now.nodeName(),
                         now.discard(),
                         now.cache(),
-                        Optional.of(true),
+                        Optional.of(readOnly),
                         now.autoReadOnly(),
                         now.forceShare(),
                         now.detectZeroes(),

@@ -1,30 +1,19 @@
 package io.blockwharf.core.job;
 
-import io.blockwharf.api.block.BlockCreator;
-import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.BlockdevCreateOptions;
 import io.blockwharf.api.qmp.Nothing;
 import io.blockwharf.api.qmp.QmpCommand;
 import io.blockwharf.api.qmp.QmpName;
-import io.blockwharf.core.control.ControlLock;
-import io.blockwharf.core.control.InstalledDrivers;
-import io.blockwharf.core.graph.BlockGraph;
-import io.blockwharf.core.qapi.Branches;
-import io.blockwharf.core.qapi.OpenUnion;
+import io.blockwharf.core.graph.Creators;
 
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Reference;
-import org.osgi.service.component.annotations.ReferenceCardinality;
-import org.osgi.service.component.annotations.ReferencePolicy;
-
-import java.util.Map;
 
 /** QMP {@code blockdev-create}: starts a job that makes an image. */
-@Component(service = {QmpCommand.class, OpenUnion.class})
+@Component(service = QmpCommand.class)
 @QmpName("blockdev-create")
-public final class BlockdevCreate
-        implements QmpCommand<BlockdevCreate.Arguments, Nothing>, OpenUnion {
+public final class BlockdevCreate implements QmpCommand<BlockdevCreate.Arguments, Nothing> {
     /**
      * The arguments.
      *
@@ -33,58 +22,20 @@ public final class BlockdevCreate
      */
     public record Arguments(String jobId, BlockdevCreateOptions options) {}
 
-    private final ControlLock lock;
     private final Jobs jobs;
-    private final BlockGraph graph;
-    private final InstalledDrivers<BlockCreator<?>> creators =
-            new InstalledDrivers<>(
-                    BlockCreator.class, BlockdevCreateOptions.class, "block.driver.name");
+    private final Creators creators;
 
-    /** Opens nodes in that graph. */
+    /** Has the images made by those. */
     @Activate
-    public BlockdevCreate(
-            @Reference ControlLock lock, @Reference Jobs jobs, @Reference BlockGraph graph) {
-        this.lock = lock;
+    public BlockdevCreate(@Reference Jobs jobs, @Reference Creators creators) {
         this.jobs = jobs;
-        this.graph = graph;
-    }
-
-    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
-    void addCreator(BlockCreator<?> creator, Map<String, Object> properties) {
-        try (var _ = lock.take()) {
-            creators.add(creator, properties);
-        }
-    }
-
-    void removeCreator(BlockCreator<?> creator, Map<String, Object> properties) {
-        try (var _ = lock.take()) {
-            creators.remove(creator, properties);
-        }
-    }
-
-    @Override
-    public Branches branches() {
-        return creators;
+        this.creators = creators;
     }
 
     @Override
     public Nothing execute(Arguments arguments) {
-        BlockdevCreateOptions made = arguments.options();
-        // Its type parameter is the class of these options: the dispatcher has bound them by it.
-        @SuppressWarnings("unchecked")
-        BlockCreator<Record> creator =
-                (BlockCreator<Record>) creators.find(made.driver()).orElseThrow();
-        jobs.start(
-                arguments.jobId(),
-                Jobs.Type.CREATE,
-                () -> {
-                    Map<String, BlockNode> nodes = graph.borrow(made.options());
-                    try {
-                        creator.create(made.options(), nodes);
-                    } finally {
-                        nodes.values().forEach(BlockNode::close);
-                    }
-                });
+        Creators.Work work = creators.work(arguments.options());
+        jobs.start(arguments.jobId(), Jobs.Type.CREATE, work::run);
         return Nothing.NOTHING;
     }
 }
