@@ -28,13 +28,20 @@ public final class Creators implements OpenUnion {
             new InstalledDrivers<>(
                     BlockCreator.class, BlockdevCreateOptions.class, "block.driver.name");
 
-    private final Binder binder = new Binder(creators);
+    /** Options of images contain those of the nodes that they are made in. */
+    private final Binder binder;
 
     /** Nobody yet; images are made in nodes of that graph. */
     @Activate
     public Creators(@Reference ControlLock lock, @Reference BlockGraph graph) {
         this.lock = lock;
         this.graph = graph;
+        binder =
+                new Binder(
+                        union ->
+                                union == BlockdevCreateOptions.class
+                                        ? creators.of(union)
+                                        : graph.branches().of(union));
     }
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
