@@ -13,8 +13,11 @@ import io.blockwharf.linux.LinuxException;
 import org.osgi.service.component.annotations.Component;
 
 import java.io.IOException;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Map;
@@ -41,7 +44,7 @@ public final class FileCreator implements BlockCreator<FileCreateOptions> {
             // overwritten below
         } catch (IOException e) {
             throw new BlockIoException(
-                    Errno.EIO, "Could not create '%s': %s".formatted(path, e.getMessage()), e);
+                    Errno.EIO, "Could not create '%s': %s".formatted(path, reason(e)), e);
         }
         try (HostFile file = HostFile.open(options.filename(), Set.of(HostFile.Flag.WRITE))) {
             var locks = new ImageLocks(file, options.filename());
@@ -59,5 +62,14 @@ public final class FileCreator implements BlockCreator<FileCreateOptions> {
         } catch (LinuxException e) {
             throw FileImage.failed(e);
         }
+    }
+
+    private static String reason(IOException e) {
+        return switch (e) {
+            case NoSuchFileException _ -> "No such file or directory";
+            case AccessDeniedException _ -> "Permission denied";
+            case FileSystemException other when other.getReason() != null -> other.getReason();
+            default -> e.getMessage();
+        };
     }
 }

@@ -218,16 +218,13 @@ public final class BlockGraph implements OpenUnion {
      */
     void snapshot(Node base, String overlay, String driver, String path) {
         try (var _ = lock.take()) {
-            Map<String, Object> options =
-                    Map.of(
-                            "driver",
-                            driver,
-                            "node-name",
-                            overlay,
-                            "file",
-                            Map.of("driver", "file", "filename", path),
-                            "backing",
-                            Null.NULL);
+            Map<String, Object> options = new LinkedHashMap<>();
+            options.put("driver", driver);
+            options.put("node-name", overlay);
+            options.put("file", Map.of("driver", "file", "filename", path));
+            drivers.find(BlockdevOptions.class, driver)
+                    .filter(type -> BlockdevRefs.has(type, "backing"))
+                    .ifPresent(_ -> options.put("backing", Null.NULL));
             Node above =
                     open(
                             binder.bind(BlockdevOptions.class, options, false),
@@ -378,7 +375,10 @@ public final class BlockGraph implements OpenUnion {
                                         name.format(),
                                         head -> recognise(head, generic.inherited(role))),
                                 true);
-                return openChild(child, new BlockdevRef.Definition(options), role, generic, user);
+                NodeHandle edge =
+                        openChild(child, new BlockdevRef.Definition(options), role, generic, user);
+                edge.named = true;
+                return edge;
             } finally {
                 opening.remove(place);
             }

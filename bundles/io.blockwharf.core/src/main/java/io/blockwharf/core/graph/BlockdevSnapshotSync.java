@@ -99,7 +99,7 @@ public final class BlockdevSnapshotSync
                                             "driver", format,
                                             "file", Map.of("driver", "file", "filename", path),
                                             "size", base.length(),
-                                            "backing-file", base.image().filename(),
+                                            "backing-file", base.filename(),
                                             "backing-fmt", base.driverName)))
                     .run();
         } catch (BlockIoException e) {

@@ -1,5 +1,7 @@
 package io.blockwharf.core.graph;
 
+import io.blockwharf.api.block.ImageDescription;
+import io.blockwharf.api.block.ImageName;
 import io.blockwharf.api.qmp.QmpDispatcher.Null;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.core.qapi.JsonText;
@@ -19,6 +21,7 @@ import java.util.regex.Pattern;
 final class ImageNames {
     private static final String JSON = "json:";
     private static final String FILE = "file:";
+    private static final String BACKING = "backing";
 
     /** A name with a protocol: RFC 3986, "Scheme". A colon behind a slash is part of a path. */
     private static final Pattern PROTOCOL = Pattern.compile("[A-Za-z][A-Za-z0-9+.-]*:.*");
@@ -35,6 +38,50 @@ final class ImageNames {
                     "Cannot use relative paths with names that have no folder: '%s'", name);
         }
         return parent.substring(0, parent.lastIndexOf('/') + 1) + name;
+    }
+
+    /**
+     * What an image is called by others: the name of its file, unless that would be opened with
+     * another backing file than the node has.
+     */
+    static String shown(Node node) {
+        String plain = node.image().filename();
+        NodeHandle file = node.children.get("file");
+        if (plain.startsWith(JSON)
+                || file == null
+                || !BlockdevRefs.has(node.given.options().getClass(), BACKING)) {
+            return plain;
+        }
+        Optional<String> named =
+                node.image()
+                        .description()
+                        .flatMap(ImageDescription::backing)
+                        .map(ImageName::filename);
+        NodeHandle backing = node.children.get(BACKING);
+        Optional<String> actual = Optional.ofNullable(backing).map(handle -> shown(handle.node));
+        if (named.equals(actual) || backing != null && backing.named) {
+            return plain;
+        }
+        return JSON
+                + "{\"backing\": %s, \"driver\": %s, \"file\": %s}"
+                        .formatted(
+                                actual.map(name -> nested(backing.node, name)).orElse("null"),
+                                JsonText.quoted(node.driverName),
+                                nested(file.node, shown(file.node)));
+    }
+
+    /** A node in the options of another one. */
+    private static String nested(Node node, String shown) {
+        if (shown.startsWith(JSON)) {
+            return shown.substring(JSON.length());
+        }
+        NodeHandle file = node.children.get("file");
+        return "{\"driver\": %s, %s}"
+                .formatted(
+                        JsonText.quoted(node.driverName),
+                        file == null
+                                ? "\"filename\": " + JsonText.quoted(shown)
+                                : "\"file\": " + nested(file.node, shown(file.node)));
     }
 
     /**

@@ -146,6 +146,11 @@ public final class Node {
         return image;
     }
 
+    /** The file name as QMP shows it. With the control lock held. */
+    String filename() {
+        return ImageNames.shown(this);
+    }
+
     /** The generic options. */
     NodeOptions options() {
         return options;

@@ -46,6 +46,9 @@ class NodeHandle implements BlockNode {
     /** Whether the child was opened together with its parent, and inherits options from it. */
     boolean made;
 
+    /** Whether the child is what the parent's image names, as it was opened. */
+    boolean named;
+
     /** The node whose child this is; null before it is open, and on other users' handles. */
     volatile Node parent;
 
@@ -90,7 +93,7 @@ class NodeHandle implements BlockNode {
 
     @Override
     public String filename() {
-        return node.image().filename();
+        return node.filename();
     }
 
     @Override

@@ -114,6 +114,7 @@ final class Overlays {
                             Optional.of(name)
                                     .filter(text -> !text.isEmpty())
                                     .map(text -> new ImageName(text, format(backing.node))));
+            backing.named = false;
         } catch (BlockIoException e) {
             throw new QmpException(
                     "Could not change backing file to '%s': %s"

@@ -159,11 +159,11 @@ public final class QueryNamedBlockNodes
             depth++;
         }
         return new BlockDeviceInfo(
-                node.image().filename(),
+                node.filename(),
                 Optional.of(node.name),
                 node.readOnly(),
                 node.driverName,
-                backing.map(n -> n.image().filename()),
+                backing.map(Node::filename),
                 depth,
                 node.children.entrySet().stream()
                         .map(Map.Entry::getValue)
@@ -204,7 +204,7 @@ public final class QueryNamedBlockNodes
         Optional<ImageName> named = description.flatMap(ImageDescription::backing);
         Optional<Node> below = below(node, flat);
         return new ImageInfo(
-                node.image().filename(),
+                node.filename(),
                 node.driverName,
                 node.image().dirty(),
                 node.image().allocatedSize(),
@@ -222,7 +222,7 @@ public final class QueryNamedBlockNodes
     private static Optional<String> fullName(ImageName name, Node node) {
         NodeHandle file = node.children.get("file");
         try {
-            String parent = file == null ? "" : file.node.image().filename();
+            String parent = file == null ? "" : file.node.filename();
             return Optional.of(ImageNames.resolve(name.filename(), parent));
         } catch (QmpException e) {
             return Optional.empty();

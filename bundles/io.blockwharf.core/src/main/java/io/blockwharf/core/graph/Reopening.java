@@ -6,7 +6,6 @@ import io.blockwharf.api.block.ImageDescription;
 import io.blockwharf.api.qmp.QmpException;
 
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -28,7 +27,8 @@ final class Reopening {
     /** The nodes that are named, which then do not inherit. */
     private final Map<Node, BlockdevOptions> asked = new LinkedHashMap<>();
 
-    private final Set<Node> planned = new HashSet<>();
+    /** The children that nodes shall have, so far. */
+    private final Map<Node, Map<String, Node>> planned = new HashMap<>();
 
     private Reopening(BlockGraph graph) {
         this.graph = graph;
@@ -91,17 +91,21 @@ final class Reopening {
      */
     private void plan(
             Node node, BlockdevOptions given, NodeOptions defaults, boolean keepsChildren) {
-        if (!planned.add(node)) {
+        if (planned.containsKey(node)) {
             return;
+        }
+        boolean sameDriver = given.driver().equals(node.driverName);
+        if (sameDriver) {
+            checkForceShare(node, given);
         }
         NodeOptions generic = NodeOptions.of(given, defaults);
         generic.check();
-        boolean sameDriver = given.driver().equals(node.driverName);
         if (sameDriver) {
             checkResets(node, given);
         }
         Map<String, Node> children = new LinkedHashMap<>();
         node.children.forEach((name, edge) -> children.put(name, edge.node));
+        planned.put(node, children);
         Map<String, Optional<BlockdevRef>> refs =
                 keepsChildren ? Map.of() : BlockdevRefs.of(given.options());
         if (!keepsChildren && !refs.containsKey(BACKING) && missesBacking(node)) {
@@ -153,11 +157,20 @@ final class Reopening {
         if (!child.equals(BACKING) && !child.equals("file")) {
             throw QmpException.generic("Cannot change the option '%s'", child);
         }
-        if (reaches(target, node)) {
+        if (willReach(target, node)) {
             throw QmpException.generic(
                     "Making '%s' a %s child of '%s' would create a cycle", to, child, node.name);
         }
         children.put(child, target);
+    }
+
+    private boolean willReach(Node from, Node node) {
+        Map<String, Node> children = planned.get(from);
+        return from == node
+                || (children == null
+                        ? from.children.values().stream()
+                                .anyMatch(edge -> willReach(edge.node, node))
+                        : children.values().stream().anyMatch(child -> willReach(child, node)));
     }
 
     /** Whether a node is another or lies above it. */
@@ -185,12 +198,18 @@ final class Reopening {
         }
     }
 
+    private static void checkForceShare(Node node, BlockdevOptions given) {
+        if (given.forceShare().isPresent() && !given.forceShare().equals(node.given.forceShare())) {
+            throw unchangeable("force-share");
+        }
+    }
+
     private static void checkUnchanged(Node node, BlockdevOptions given, boolean sameDriver) {
         if (!sameDriver) {
             throw unchangeable("driver");
         }
-        if (given.forceShare().isPresent() && !given.forceShare().equals(node.given.forceShare())) {
-            throw unchangeable("force-share");
+        if (!given.nodeName().orElse(node.name).equals(node.name)) {
+            throw unchangeable("node-name"); // of a child
         }
         Map<String, Object> before = BlockdevRefs.others(node.given.options());
         BlockdevRefs.others(given.options())
