@@ -120,6 +120,9 @@ class GraphChangesIT {
             String top = "base";
             try {
                 for (int i = 0; i < ROUNDS; i++) {
+                    bypassCache(qmp, i % 2 == 0, false);
+                }
+                for (int i = 0; i < ROUNDS; i++) {
                     String next = i % 2 == 0 ? snapshot(qmp, top, i) : snapshotSync(qmp, top, i);
                     reopen(qmp, next, top);
                     top = next;
@@ -197,13 +200,16 @@ class GraphChangesIT {
                                     + "\"backing\":\"%s\"%s}]}")
                             .formatted(top, file, backing, more));
         }
-        for (boolean direct : new boolean[] {true, false}) {
-            qmp.execute(
-                    "blockdev-reopen",
-                    ("{\"options\":[{\"driver\":\"file\",\"node-name\":\"basefile\","
-                                    + "\"filename\":\"%s\",\"read-only\":true,\"cache\":"
-                                    + "{\"direct\":%s}}]}")
-                            .formatted(path("base.raw"), direct));
-        }
+        bypassCache(qmp, true, true);
+        bypassCache(qmp, false, true);
+    }
+
+    private void bypassCache(QmpClient qmp, boolean direct, boolean readOnly) throws IOException {
+        qmp.execute(
+                "blockdev-reopen",
+                ("{\"options\":[{\"driver\":\"file\",\"node-name\":\"basefile\","
+                                + "\"filename\":\"%s\",\"read-only\":%s,\"cache\":"
+                                + "{\"direct\":%s}}]}")
+                        .formatted(path("base.raw"), readOnly, direct));
     }
 }

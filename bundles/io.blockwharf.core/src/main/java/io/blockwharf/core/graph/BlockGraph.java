@@ -80,6 +80,9 @@ public final class BlockGraph implements OpenUnion {
 
     private int unnamed;
 
+    /** How long a change waits for requests. */
+    long patienceNanos = GraphChange.PATIENCE_NANOS;
+
     /** An empty graph. */
     @Activate
     public BlockGraph(

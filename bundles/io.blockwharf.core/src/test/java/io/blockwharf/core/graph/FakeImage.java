@@ -39,7 +39,7 @@ public class FakeImage implements BlockImage {
 
     public boolean closed;
     public boolean resizable = true;
-    private final MemorySegment memory = Arena.ofAuto().allocate(CAPACITY, 4096);
+    private final MemorySegment memory;
     private final BlockLimits limits;
     private volatile long length;
 
@@ -48,8 +48,18 @@ public class FakeImage implements BlockImage {
     }
 
     public FakeImage(long length, BlockLimits limits) {
+        this(length, limits, Arena.ofAuto().allocate(CAPACITY, 4096));
+    }
+
+    private FakeImage(long length, BlockLimits limits, MemorySegment memory) {
         this.length = length;
         this.limits = limits;
+        this.memory = memory;
+    }
+
+    /** The same bytes in an image that is opened anew. */
+    public static FakeImage again(FakeImage before) {
+        return new FakeImage(before.length, before.limits, before.memory);
     }
 
     /** An image of a device that wants everything in units of this many bytes. */
