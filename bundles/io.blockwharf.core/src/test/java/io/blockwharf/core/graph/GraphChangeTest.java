@@ -415,6 +415,49 @@ class GraphChangeTest {
         }
     }
 
+    @Test
+    void callsWaitWhileImagesAreExchanged() throws Exception {
+        graph.add(options("n"));
+        try (BlockNode user = reader("n")) {
+            List<Executable> calls =
+                    List.of(
+                            () -> user.read(0, buffer()),
+                            () -> user.extentAt(0, BLOCK),
+                            user::flush,
+                            () -> user.openQueue(1).close());
+            List<Thread> callers = new ArrayList<>();
+            var failure = new AtomicReference<Throwable>();
+            driver.maker =
+                    _ -> {
+                        for (Executable call : calls) {
+                            callers.add(
+                                    Thread.ofPlatform()
+                                            .start(
+                                                    () -> {
+                                                        try {
+                                                            call.execute();
+                                                        } catch (Throwable e) {
+                                                            failure.set(e);
+                                                        }
+                                                    }));
+                        }
+                        for (Thread caller : callers) {
+                            while (caller.getState() != Thread.State.WAITING) {
+                                assertTrue(caller.isAlive(), "came in");
+                                Thread.onSpinWait();
+                            }
+                        }
+                        return new FakeImage(1 << 20);
+                    };
+            graph.reopen(List.of(readOnly(options("n"))));
+            for (Thread caller : callers) {
+                caller.join();
+            }
+            assertEquals(null, failure.get());
+            assertEquals(3, driver.images.get("n").calls.size()); // read, extent, flush
+        }
+    }
+
     private static void finish(BlockQueue queue) throws LinuxException {
         try (Epoll epoll = new Epoll(1)) {
             epoll.add(queue.fd(), Epoll.IN, 0);
