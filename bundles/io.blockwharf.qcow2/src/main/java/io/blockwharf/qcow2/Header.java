@@ -44,7 +44,9 @@ final class Header {
     static final int V2_LENGTH = 72;
     static final int V3_LENGTH = 112;
     private static final int V3_SHORTEST = 104;
-    private static final int LONGEST_BACKING_NAME = 1023;
+
+    /** Bytes. */
+    static final int LONGEST_BACKING_NAME = 1023;
 
     /** QEMU's limits of what is kept in memory: QCOW_MAX_L1_SIZE and QCOW_MAX_REFTABLE_SIZE. */
     static final long L1_BYTES = 32 << 20;
@@ -61,8 +63,6 @@ final class Header {
     final boolean extendedL2;
     final boolean zstd;
     final int refcountBits;
-    final Optional<String> backingName;
-    final Optional<String> backingFormat;
     final Optional<String> dataFileName;
 
     /** Entries of an L2 table, as a power of two. */
@@ -82,6 +82,8 @@ final class Header {
     long compatible;
     long autoclear;
     Optional<BitmapsPlace> bitmaps = Optional.empty();
+    Optional<String> backingName;
+    Optional<String> backingFormat;
 
     /** Fields behind the ones that are known. */
     private byte[] moreFields = new byte[0];

@@ -18,11 +18,26 @@ import org.osgi.service.log.LoggerFactory;
 import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
 
 /** Driver {@code qcow2}. */
 @Component(service = BlockDriver.class)
 @BlockDriverName("qcow2")
 public final class Qcow2Driver implements BlockDriver<Qcow2Options> {
+    private static final Set<String> CHANGEABLE =
+            Set.of(
+                    "lazy-refcounts",
+                    "pass-discard-request",
+                    "pass-discard-snapshot",
+                    "pass-discard-other",
+                    "discard-no-unref",
+                    "overlap-check",
+                    "cache-size",
+                    "l2-cache-size",
+                    "l2-cache-entry-size",
+                    "refcount-cache-size",
+                    "cache-clean-interval");
+
     private final Qcow2Image.Listener listener;
 
     /** A driver that tells of corruption. */
@@ -55,6 +70,11 @@ public final class Qcow2Driver implements BlockDriver<Qcow2Options> {
     @Override
     public BlockImage open(NodeSpec<Qcow2Options> spec) {
         return new Qcow2Image(spec, listener);
+    }
+
+    @Override
+    public Set<String> changeableOptions() {
+        return CHANGEABLE;
     }
 
     @Override

@@ -19,6 +19,7 @@ import io.blockwharf.api.qmp.QmpException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -347,6 +348,39 @@ final class Qcow2Image implements BlockImage {
     @Override
     public Optional<BitmapStore> bitmapStore() {
         return Optional.of(bitmaps);
+    }
+
+    @Override
+    public void changeBackingName(Optional<ImageName> name) throws BlockIoException {
+        checkUsable();
+        if (name.isPresent() && header.dataFileRaw()) {
+            throw new BlockIoException(
+                    Errno.EINVAL, "Cannot set a backing file on images with raw external data");
+        }
+        int bytes =
+                name.map(ImageName::filename)
+                        .map(text -> text.getBytes(StandardCharsets.UTF_8).length)
+                        .orElse(0);
+        if (bytes > Header.LONGEST_BACKING_NAME) {
+            throw new BlockIoException(Errno.ENOSPC, "Backing file name too long");
+        }
+        commit.exclusively(
+                () -> {
+                    var nameBefore = header.backingName;
+                    var formatBefore = header.backingFormat;
+                    header.backingName = name.map(ImageName::filename);
+                    header.backingFormat = name.flatMap(ImageName::format);
+                    try {
+                        writeHeader();
+                        file.node.flush();
+                    } catch (BlockIoException | QmpException e) {
+                        header.backingName = nameBefore;
+                        header.backingFormat = formatBefore;
+                        throw e instanceof BlockIoException io
+                                ? io
+                                : new BlockIoException(Errno.ENOSPC, e.getMessage(), e);
+                    }
+                });
     }
 
     // --- Requests ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ImageName;
 import io.blockwharf.api.block.RequestFlags;
 import io.blockwharf.api.qmp.QmpException;
 
@@ -178,6 +179,72 @@ class Qcow2ImageTest {
         assertEquals(Header.CORRUPT, peek(path, 72));
         assertThrows(QmpException.class, () -> Disk.open(path, true));
         Disk.open(path, false).close();
+    }
+
+    @ParameterizedTest(name = "compat {0}, clusters of {1}")
+    @CsvSource({"1.1, 65536", "0.10, 65536", "1.1, 512"})
+    void theNameOfTheBackingFileIsChanged(String compat, int cluster) throws Exception {
+        Path path = folder.resolve("a.qcow2");
+        Disk.create(
+                path,
+                "1M",
+                "-u",
+                "-b",
+                "before.raw",
+                "-F",
+                "raw",
+                "-o",
+                "compat=" + compat + ",cluster_size=" + cluster);
+        try (Disk disk = Disk.open(path, true)) {
+            disk.write(0, Disk.filled(65536, 7));
+            disk.image.changeBackingName(named("after", "qcow2"));
+            BlockIoException tooLong =
+                    assertThrows(
+                            BlockIoException.class,
+                            () -> disk.image.changeBackingName(named("x".repeat(1024), "raw")));
+            assertEquals(Errno.ENOSPC, tooLong.errno());
+            if (cluster == 512) {
+                assertEquals(
+                        Errno.ENOSPC,
+                        assertThrows(
+                                        BlockIoException.class,
+                                        () ->
+                                                disk.image.changeBackingName(
+                                                        named("x".repeat(500), "raw")))
+                                .errno());
+            }
+            assertEquals(named("after", "qcow2"), disk.image.description().orElseThrow().backing());
+        }
+        String info = Disk.run("qemu-img", "info", "-U", path.toString()).ok();
+        assertTrue(info.contains("backing file: after"), info);
+        assertTrue(info.contains("backing file format: qcow2"), info);
+        try (Disk disk = Disk.open(path, true)) {
+            disk.image.changeBackingName(Optional.empty());
+            assertArrayEquals(Disk.filled(65536, 7), disk.read(0, 65536));
+        }
+        info = Disk.run("qemu-img", "info", path.toString()).ok();
+        assertTrue(!info.contains("backing"), info);
+        Disk.check(path, false);
+    }
+
+    private static Optional<ImageName> named(String name, String format) {
+        return Optional.of(new ImageName(name, Optional.of(format)));
+    }
+
+    @Test
+    void anImageWithRawDataOutsideHasNoBackingFile() throws Exception {
+        Path path = folder.resolve("a.qcow2");
+        Path data = folder.resolve("data");
+        Disk.create(path, "1M", "-o", "data_file=" + data + ",data_file_raw=on");
+        try (Disk disk =
+                Disk.open(path, true, Disk.PLAIN, Map.of("data-file", new DiskFile(data, true)))) {
+            assertEquals(
+                    Errno.EINVAL,
+                    assertThrows(
+                                    BlockIoException.class,
+                                    () -> disk.image.changeBackingName(named("b", "raw")))
+                            .errno());
+        }
     }
 
     @Test
