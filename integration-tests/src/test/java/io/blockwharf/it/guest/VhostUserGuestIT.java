@@ -283,6 +283,56 @@ class VhostUserGuestIT {
         }
     }
 
+    /** Split and packed rings find another node behind their requests. */
+    @Test
+    void aGuestWritesOnWhileItsDisksGetOverlays() throws Exception {
+        Path second = directory.resolve("second.raw");
+        Path packed = directory.resolve("packed");
+        Path monitorSocket = directory.resolve("qmp");
+        makeDisk(second);
+        serve(
+                "--chardev",
+                "socket,id=c,server=on,wait=off,path=" + monitorSocket,
+                "--monitor",
+                "c",
+                "--blockdev",
+                node(),
+                "--export",
+                export(",writable=on,num-queues=2"),
+                "--blockdev",
+                "driver=file,node-name=second,filename=" + second,
+                "--export",
+                "type=vhost-user-blk,id=p,node-name=second,writable=on,addr.type=unix,addr.path="
+                        + packed);
+        var devices = new ArrayList<>(Guest.disk("split", socket, ",num-queues=2"));
+        devices.addAll(Guest.disk("packed", packed, ",packed=on,num-queues=1"));
+        try (var monitor = Monitor.connect(monitorSocket);
+                var guest = Guest.start(image, "vhost-crash.sh", devices, "SIZE=12M", "RATE=400")) {
+            guest.await("WRITING");
+            awaitChange(disk);
+            awaitChange(second);
+            for (String base : List.of("disk", "second")) {
+                putOverlay(monitor, base, base + "-1");
+                putOverlay(monitor, base + "-1", base + "-2");
+            }
+            awaitChange(directory.resolve("disk-2"));
+            awaitChange(directory.resolve("second-2"));
+            guest.await("VERIFIED");
+            guest.succeeds();
+        }
+    }
+
+    private void putOverlay(Monitor monitor, String base, String overlay) throws IOException {
+        assertEquals(
+                "{\"return\": {}}",
+                monitor.execute(
+                        "blockdev-snapshot-sync",
+                        "{\"node-name\": \"%s\", \"snapshot-node-name\": \"%s\","
+                                        .formatted(base, overlay)
+                                + " \"snapshot-file\": \"%s\"}"
+                                        .formatted(directory.resolve(overlay))));
+    }
+
     private static void awaitChange(Path file) throws IOException {
         var before = Files.getLastModifiedTime(file);
         while (Files.getLastModifiedTime(file).equals(before)) {

@@ -269,6 +269,7 @@ final class GraphChange {
                 (user, node) -> {
                     user.node.users.remove(user);
                     user.node = node;
+                    user.optionsChanged();
                     node.users.addFirst(user);
                 });
         setups.forEach(

@@ -129,6 +129,7 @@ public final class Node {
         maxTransfer = now.maxTransfer() & ~(long) alignMask;
         measure();
         slowPath = new SlowPath(this);
+        users.forEach(NodeHandle::optionsChanged);
     }
 
     /** The node-name. */

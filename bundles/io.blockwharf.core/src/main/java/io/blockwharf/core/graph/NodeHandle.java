@@ -141,6 +141,11 @@ class NodeHandle implements BlockNode {
     void perms(Perms granted) {
         perms = granted;
         writable = granted.takes(Perms.WRITE | Perms.WRITE_UNCHANGED);
+        optionsChanged();
+    }
+
+    /** The node has other options, or is another one. */
+    void optionsChanged() {
         writesStraight = writable && !node.detectsZeroes();
     }
 

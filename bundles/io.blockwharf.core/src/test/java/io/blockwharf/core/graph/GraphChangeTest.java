@@ -138,6 +138,20 @@ class GraphChangeTest {
     }
 
     @Test
+    void usersFollowWhatCoreDoesByItself() throws BlockIoException {
+        graph.add(options("n"));
+        try (BlockNode user = writer("n")) {
+            graph.reopen(List.of(FakeDriver.with(options("n"), BlockdevOptions.DetectZeroes.ON)));
+            user.write(0, buffer(), 0);
+            graph.reopen(List.of(options("n")));
+            user.write(0, buffer(), 0);
+        }
+        assertEquals(
+                List.of("zero 0+4096", "write 0+4096"),
+                driver.images.get("n").calls.stream().filter(c -> !c.equals("flush")).toList());
+    }
+
+    @Test
     void childrenMadeWithTheirParentInheritAgain() {
         graph.add(over("top", options("made")));
         graph.add(options("own"));
