@@ -5,6 +5,7 @@ import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.IoVector;
+import io.blockwharf.api.block.JsonFilename;
 
 import java.util.LinkedHashMap;
 import java.util.Map;

@@ -10,6 +10,7 @@ import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.block.IoVector;
+import io.blockwharf.api.block.JsonFilename;
 
 import java.util.LinkedHashMap;
 import java.util.Map;

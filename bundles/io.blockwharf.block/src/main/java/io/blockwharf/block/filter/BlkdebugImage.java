@@ -5,7 +5,7 @@ import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.IoVector;
-import io.blockwharf.block.JsonFilename;
+import io.blockwharf.api.block.JsonFilename;
 import io.blockwharf.block.filter.BlkdebugOptions.BlkdebugEvent;
 import io.blockwharf.block.filter.BlkdebugOptions.BlkdebugIOType;
 

@@ -4,8 +4,8 @@ import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.IoVector;
+import io.blockwharf.api.block.JsonFilename;
 import io.blockwharf.api.block.RequestFlags;
-import io.blockwharf.block.JsonFilename;
 
 import java.util.LinkedHashMap;
 import java.util.Map;

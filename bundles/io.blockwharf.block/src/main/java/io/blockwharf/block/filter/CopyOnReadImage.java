@@ -4,7 +4,7 @@ import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.IoVector;
-import io.blockwharf.block.JsonFilename;
+import io.blockwharf.api.block.JsonFilename;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;

@@ -3,8 +3,8 @@ package io.blockwharf.block.filter;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.IoVector;
+import io.blockwharf.api.block.JsonFilename;
 import io.blockwharf.api.qmp.ObjectStore;
-import io.blockwharf.block.JsonFilename;
 
 import java.util.LinkedHashMap;
 import java.util.Map;

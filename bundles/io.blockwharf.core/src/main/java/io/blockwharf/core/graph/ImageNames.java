@@ -2,6 +2,7 @@ package io.blockwharf.core.graph;
 
 import io.blockwharf.api.block.ImageDescription;
 import io.blockwharf.api.block.ImageName;
+import io.blockwharf.api.block.JsonFilename;
 import io.blockwharf.api.qmp.QmpDispatcher.Null;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.core.qapi.JsonText;
@@ -19,7 +20,6 @@ import java.util.regex.Pattern;
  * filename} and {@code bdrv_fill_options}.
  */
 final class ImageNames {
-    private static final String JSON = "json:";
     private static final String FILE = "file:";
     private static final String BACKING = "backing";
 
@@ -33,7 +33,7 @@ final class ImageNames {
         if (name.startsWith("/") || PROTOCOL.matcher(name).matches()) {
             return name.startsWith(FILE) ? resolve(name.substring(FILE.length()), parent) : name;
         }
-        if (parent.startsWith(JSON) || parent.isEmpty()) {
+        if (!JsonFilename.isPlain(parent) || parent.isEmpty()) {
             throw QmpException.generic(
                     "Cannot use relative paths with names that have no folder: '%s'", name);
         }
@@ -47,7 +47,7 @@ final class ImageNames {
     static String shown(Node node) {
         String plain = node.image().filename();
         NodeHandle file = node.children.get("file");
-        if (plain.startsWith(JSON)
+        if (!JsonFilename.isPlain(plain)
                 || file == null
                 || !BlockdevRefs.has(node.given.options().getClass(), BACKING)) {
             return plain;
@@ -62,25 +62,25 @@ final class ImageNames {
         if (named.equals(actual) || backing != null && backing.named) {
             return plain;
         }
-        return JSON
+        return JsonFilename.PREFIX
                 + "{\"backing\": %s, \"driver\": %s, \"file\": %s}"
                         .formatted(
                                 actual.map(name -> nested(backing.node, name)).orElse("null"),
-                                JsonText.quoted(node.driverName),
+                                JsonFilename.text(node.driverName),
                                 nested(file.node, shown(file.node)));
     }
 
     /** A node in the options of another one. */
     private static String nested(Node node, String shown) {
-        if (shown.startsWith(JSON)) {
-            return shown.substring(JSON.length());
+        if (!JsonFilename.isPlain(shown)) {
+            return shown.substring(JsonFilename.PREFIX.length());
         }
         NodeHandle file = node.children.get("file");
         return "{\"driver\": %s, %s}"
                 .formatted(
-                        JsonText.quoted(node.driverName),
+                        JsonFilename.text(node.driverName),
                         file == null
-                                ? "\"filename\": " + JsonText.quoted(shown)
+                                ? "\"filename\": " + JsonFilename.text(shown)
                                 : "\"file\": " + nested(file.node, shown(file.node)));
     }
 
@@ -92,8 +92,8 @@ final class ImageNames {
      */
     static Map<String, Object> options(
             String name, Optional<String> format, Function<Map<String, Object>, String> recognise) {
-        if (name.startsWith(JSON)) {
-            return nested(JsonText.object(name.substring(JSON.length())));
+        if (!JsonFilename.isPlain(name)) {
+            return nested(JsonText.object(name.substring(JsonFilename.PREFIX.length())));
         }
         Map<String, Object> protocol = protocol(name);
         String driver = format.orElseGet(() -> recognise.apply(protocol));

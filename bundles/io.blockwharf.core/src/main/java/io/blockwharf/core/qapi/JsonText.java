@@ -40,23 +40,6 @@ public final class JsonText {
         return object;
     }
 
-    /** A string as it stands in JSON. */
-    public static String quoted(String plain) {
-        StringBuilder quoted = new StringBuilder("\"");
-        plain.chars()
-                .forEach(
-                        c -> {
-                            if (c == '"' || c == '\\') {
-                                quoted.append('\\').append((char) c);
-                            } else if (c < ' ') {
-                                quoted.append("\\u%04x".formatted(c));
-                            } else {
-                                quoted.append((char) c);
-                            }
-                        });
-        return quoted.append('"').toString();
-    }
-
     private QmpException wrong() {
         return QmpException.generic("JSON parse error at character %d of '%s'", at, text);
     }

@@ -1,6 +1,4 @@
-package io.blockwharf.block;
-
-import io.blockwharf.api.block.BlockNode;
+package io.blockwharf.api.block;
 
 import java.util.Map;
 import java.util.Optional;
@@ -8,15 +6,17 @@ import java.util.stream.Collectors;
 
 /**
  * The file name of a node that a plain name does not describe: {@code json:} and its options, as
- * QEMU's {@code bdrv_refresh_filename} makes it.
+ * QEMU's {@code bdrv_refresh_filename} makes it. For {@link BlockImage#filename}. Functions of
+ * their arguments.
  */
 public final class JsonFilename {
-    private static final String PREFIX = "json:";
+    /** What such a name begins with; a JSON object follows. */
+    public static final String PREFIX = "json:";
 
     private JsonFilename() {}
 
     /** Whether a name says all without options. */
-    static boolean isPlain(String filename) {
+    public static boolean isPlain(String filename) {
         return !filename.startsWith(PREFIX);
     }
 
