@@ -7,6 +7,8 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
 
 /**
  * The system calls that are made once per request, bound with the JDK's foreign function API, which
@@ -16,7 +18,7 @@ import java.lang.invoke.MethodHandle;
  * <p>All are bound with one shape, six {@code long}s in and one out, as the kernel itself sees
  * them: the linker makes code per shape, which takes tens of milliseconds of a start. A function
  * that takes fewer or narrower arguments ignores the rest of the registers (System V and AAPCS64
- * calling conventions); of a narrower result the upper half is not defined and has to be cut off.
+ * calling conventions); of a narrower result the upper half is not defined ({@link #narrow}).
  */
 @SuppressWarnings("restricted")
 final class HotCalls {
@@ -38,8 +40,8 @@ final class HotCalls {
     private static final MethodHandle RECVMSG = bind("recvmsg");
     private static final MethodHandle SENDMSG = bind("sendmsg");
     private static final MethodHandle SENDFILE = bind("sendfile");
-    private static final MethodHandle POLL = bind("poll");
-    private static final MethodHandle EPOLL_WAIT = bind("epoll_wait");
+    private static final MethodHandle POLL = narrow(bind("poll"));
+    private static final MethodHandle EPOLL_WAIT = narrow(bind("epoll_wait"));
     private static final MethodHandle IO_URING_ENTER = bind("syscall");
 
     /**
@@ -57,275 +59,93 @@ final class HotCalls {
                 Linker.Option.captureCallState("errno"));
     }
 
-    private static AssertionError impossible(Throwable thrown) {
-        return new AssertionError("a native call does not throw", thrown);
+    /** For a result that is an {@code int}: the upper half of the register is not defined. */
+    private static MethodHandle narrow(MethodHandle function) {
+        MethodType type = function.type();
+        return MethodHandles.explicitCastArguments(
+                MethodHandles.explicitCastArguments(function, type.changeReturnType(int.class)),
+                type);
     }
 
-    private static int errno(MemorySegment state) {
-        return state.get(JAVA_INT, 0);
+    /**
+     * Inlined into each of the methods below, so that the compiler sees a constant function; the
+     * arguments that a function does not have are 0.
+     */
+    private static long call(
+            MethodHandle function, long a, long b, long c, long d, long e, long f) {
+        MemorySegment errno = Scratch.ofThread().errno;
+        try {
+            long n;
+            do {
+                n = (long) function.invokeExact(errno, a, b, c, d, e, f);
+            } while (n < 0 && errno.get(JAVA_INT, 0) == Errnos.EINTR);
+            return n < 0 ? -errno.get(JAVA_INT, 0) : n;
+        } catch (Throwable thrown) {
+            throw new AssertionError("a native call does not throw", thrown);
+        }
     }
 
     static long read(int fd, long address, long length) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n = (long) READ.invokeExact(state, (long) fd, address, length, 0L, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(READ, fd, address, length, 0, 0, 0);
     }
 
     static long write(int fd, long address, long length) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n = (long) WRITE.invokeExact(state, (long) fd, address, length, 0L, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(WRITE, fd, address, length, 0, 0, 0);
     }
 
     static long writev(int fd, long iovecs, int count) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n = (long) WRITEV.invokeExact(state, (long) fd, iovecs, (long) count, 0L, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(WRITEV, fd, iovecs, count, 0, 0, 0);
     }
 
     static long pread(int fd, long address, long length, long position) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n = (long) PREAD.invokeExact(state, (long) fd, address, length, position, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(PREAD, fd, address, length, position, 0, 0);
     }
 
     static long pwrite(int fd, long address, long length, long position) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n = (long) PWRITE.invokeExact(state, (long) fd, address, length, position, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(PWRITE, fd, address, length, position, 0, 0);
     }
 
     static long preadv2(int fd, long iovecs, int count, long position, int flags) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n =
-                        (long)
-                                PREADV2.invokeExact(
-                                        state,
-                                        (long) fd,
-                                        iovecs,
-                                        (long) count,
-                                        position,
-                                        (long) flags,
-                                        0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(PREADV2, fd, iovecs, count, position, flags, 0);
     }
 
     static long pwritev2(int fd, long iovecs, int count, long position, int flags) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n =
-                        (long)
-                                PWRITEV2.invokeExact(
-                                        state,
-                                        (long) fd,
-                                        iovecs,
-                                        (long) count,
-                                        position,
-                                        (long) flags,
-                                        0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(PWRITEV2, fd, iovecs, count, position, flags, 0);
     }
 
     static long lseek(int fd, long position, int whence) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n = (long) LSEEK.invokeExact(state, (long) fd, position, (long) whence, 0L, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(LSEEK, fd, position, whence, 0, 0, 0);
     }
 
     static long recv(int fd, long address, long length, int flags) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n =
-                        (long)
-                                RECV.invokeExact(
-                                        state, (long) fd, address, length, (long) flags, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(RECV, fd, address, length, flags, 0, 0);
     }
 
     static long send(int fd, long address, long length, int flags) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n =
-                        (long)
-                                SEND.invokeExact(
-                                        state, (long) fd, address, length, (long) flags, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(SEND, fd, address, length, flags, 0, 0);
     }
 
     static long recvmsg(int fd, long message, int flags) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n = (long) RECVMSG.invokeExact(state, (long) fd, message, (long) flags, 0L, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(RECVMSG, fd, message, flags, 0, 0, 0);
     }
 
     static long sendmsg(int fd, long message, int flags) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n = (long) SENDMSG.invokeExact(state, (long) fd, message, (long) flags, 0L, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(SENDMSG, fd, message, flags, 0, 0, 0);
     }
 
     static long sendfile(int out, int in, long position, long length) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n =
-                        (long)
-                                SENDFILE.invokeExact(
-                                        state, (long) out, (long) in, position, length, 0L, 0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(SENDFILE, out, in, position, length, 0, 0);
     }
 
     static int poll(long entries, long count, int timeoutMillis) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            int n;
-            do {
-                n =
-                        (int)
-                                (long)
-                                        POLL.invokeExact(
-                                                state,
-                                                entries,
-                                                count,
-                                                (long) timeoutMillis,
-                                                0L,
-                                                0L,
-                                                0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return (int) call(POLL, entries, count, timeoutMillis, 0, 0, 0);
     }
 
     static int epollWait(int fd, long events, int capacity, int timeoutMillis) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            int n;
-            do {
-                n =
-                        (int)
-                                (long)
-                                        EPOLL_WAIT.invokeExact(
-                                                state,
-                                                (long) fd,
-                                                events,
-                                                (long) capacity,
-                                                (long) timeoutMillis,
-                                                0L,
-                                                0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return (int) call(EPOLL_WAIT, fd, events, capacity, timeoutMillis, 0, 0);
     }
 
     static long ioUringEnter(int ring, int submit, int wait, int flags) {
-        MemorySegment state = Scratch.ofThread().errno;
-        try {
-            long n;
-            do {
-                n =
-                        (long)
-                                IO_URING_ENTER.invokeExact(
-                                        state,
-                                        SYS_IO_URING_ENTER,
-                                        (long) ring,
-                                        (long) submit,
-                                        (long) wait,
-                                        (long) flags,
-                                        0L);
-            } while (n < 0 && errno(state) == Errnos.EINTR);
-            return n < 0 ? -errno(state) : n;
-        } catch (Throwable thrown) {
-            throw impossible(thrown);
-        }
+        return call(IO_URING_ENTER, SYS_IO_URING_ENTER, ring, submit, wait, flags, 0);
     }
 }
