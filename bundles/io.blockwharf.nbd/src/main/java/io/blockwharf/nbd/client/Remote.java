@@ -11,6 +11,7 @@ import org.osgi.service.log.Logger;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.ProtocolException;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -116,13 +117,14 @@ final class Remote implements AutoCloseable {
         first.await(openSeconds > 0 ? TimeUnit.SECONDS.toMillis(openSeconds) : LIMIT_MILLIS);
         var agreed = first.take();
         if (agreed.isEmpty()) {
+            // Giving up fails it as well: that is not why
+            Optional<IOException> failure = first.failure();
             first.abandon();
-            throw first.failure()
-                    .orElseGet(
-                            () ->
-                                    new IOException(
-                                            "Failed to connect to '%s': no answer"
-                                                    .formatted(target.address().text())));
+            throw failure.orElseGet(
+                    () ->
+                            new IOException(
+                                    "Failed to connect to '%s': no answer"
+                                            .formatted(target.address().text())));
         }
         boolean writes = !readOnly && !agreed.get().terms().has(TransmissionFlags.READ_ONLY);
         Remote remote;
