@@ -223,9 +223,9 @@ final class Pair implements AutoCloseable {
     private final Side theirs;
     private final Side ours;
 
-    /** Starts both, in new folders of {@code directory}. */
-    Pair(Path directory, List<String> arguments) throws IOException {
-        theirs = new Side("qemu-storage-daemon", directory.resolve("qemu"), arguments);
+    /** Starts both, in new folders of {@code directory}; theirs is {@code program}. */
+    Pair(String program, Path directory, List<String> arguments) throws IOException {
+        theirs = new Side(program, directory.resolve("qemu"), arguments);
         ours =
                 new Side(
                         Distribution.HOME.resolve("bin/blockwharf").toString(),

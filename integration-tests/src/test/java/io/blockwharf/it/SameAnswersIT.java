@@ -2,13 +2,8 @@ package io.blockwharf.it;
 
 import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertNotEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -23,10 +18,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -36,16 +28,11 @@ import java.util.stream.Stream;
  * Our daemon and QEMU's, side by side: the same requests get the same answers and events. Where
  * they do not, a table in the README of this module says so, and why.
  *
- * <p>The cases are in {@code differential/*.cases}, one a line, in sessions: a command with its
- * arguments; a request as it stands, if it begins with a brace; {@code event}, to wait for one;
- * {@code $} and a script, of which exit status and output are compared. {@code @DIR@} is a folder
- * of the daemon's own. A line that ends with {@code ~ID} is answered differently; the reply of ours
- * is on the next line, after {@code <-}.
+ * <p>QEMU's is the distribution's; what only later ones have is compared in {@link NewerAnswersIT}.
  */
 @Timeout(300)
 @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
 class SameAnswersIT {
-    private static final ObjectMapper JSON = new ObjectMapper();
     private static final Path CASES = Path.of("src/test/resources/differential");
 
     /** Members of later versions of QEMU, and our own. */
@@ -58,12 +45,14 @@ class SameAnswersIT {
     private static final Deviations OTHER = Deviations.under("### Answers that differ");
 
     private static Pair pair;
+    private static Sessions sessions;
 
     @TempDir static Path directory;
 
     @BeforeAll
     static void start() throws IOException {
-        pair = new Pair(directory, List.of());
+        pair = new Pair("qemu-storage-daemon", directory, List.of());
+        sessions = new Sessions(pair, MORE, LESS, OTHER);
     }
 
     @AfterAll
@@ -73,115 +62,10 @@ class SameAnswersIT {
 
     // --- Sessions ----------------------------------------------------------------------------
 
-    /** A line of a session, and what we answer if that differs. */
-    private record Case(String text, String deviation, String ours) {
-        String request() {
-            if (text.startsWith("{")) {
-                return text;
-            }
-            String[] words = text.split(" +", 2);
-            return "{\"execute\":\"%s\",\"arguments\":%s}"
-                    .formatted(words[0], words.length > 1 ? words[1] : "{}");
-        }
-    }
-
     @Order(1)
     @TestFactory
     Stream<DynamicContainer> sessions() throws IOException {
-        List<Path> files;
-        try (var all = Files.list(CASES)) {
-            files = all.sorted().toList();
-        }
-        return files.stream()
-                .map(
-                        file ->
-                                DynamicContainer.dynamicContainer(
-                                        file.getFileName().toString(),
-                                        cases(file).stream()
-                                                .map(
-                                                        one ->
-                                                                DynamicTest.dynamicTest(
-                                                                        one.text(),
-                                                                        () -> compare(one)))));
-    }
-
-    private static List<Case> cases(Path file) {
-        List<Case> cases = new ArrayList<>();
-        List<String> lines;
-        try {
-            lines = Files.readAllLines(file);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        for (int i = 0; i < lines.size(); i++) {
-            String line = lines.get(i).strip();
-            if (line.isEmpty() || line.startsWith("#") || line.startsWith("<-")) {
-                continue;
-            }
-            int mark = line.lastIndexOf(" ~");
-            if (mark < 0) {
-                cases.add(new Case(line, "", ""));
-            } else {
-                cases.add(
-                        new Case(
-                                line.substring(0, mark).strip(),
-                                line.substring(mark + 2),
-                                lines.get(i + 1).substring(2).strip()));
-            }
-        }
-        return cases;
-    }
-
-    private static void compare(Case one) throws IOException, InterruptedException {
-        if (one.text().startsWith("$")) {
-            String script = one.text().substring(1).strip();
-            assertEquals(pair.theirs().run(script), pair.ours().run(script));
-        } else if (one.text().equals("event")) {
-            assertEquals(pair.theirs().event(), pair.ours().event());
-        } else {
-            ArrayNode their = pair.theirs().call(one.request());
-            ArrayNode our = pair.ours().call(one.request());
-            without(MORE, our, command(one));
-            without(LESS, their, command(one));
-            if (one.deviation().isEmpty()) {
-                assertEquals(their, our);
-            } else {
-                assertTrue(OTHER.has(one.deviation()), one.deviation() + " is not in the table");
-                assertEquals(JSON.readTree(one.ours()), our.get(our.size() - 1));
-                assertNotEquals(their, our, "no deviation any more");
-            }
-        }
-    }
-
-    private static String command(Case one) throws IOException {
-        return one.text().startsWith("{") ? "" : one.text().split(" ", 2)[0];
-    }
-
-    /** Takes the members away that only one of the two has. */
-    private static void without(Deviations those, ArrayNode messages, String command) {
-        for (String path : those.rows()) {
-            if (path.startsWith(command + "/")) {
-                List<String> names = List.of(path.substring(command.length() + 1).split("/"));
-                if (removed(messages.get(messages.size() - 1).path("return"), names)) {
-                    those.has(path);
-                }
-            }
-        }
-    }
-
-    private static boolean removed(JsonNode node, List<String> path) {
-        String name = path.getFirst();
-        List<String> rest = path.subList(1, path.size());
-        if (name.equals("[]")) {
-            boolean any = false;
-            for (JsonNode each : node) {
-                any |= removed(each, rest);
-            }
-            return any;
-        } else if (!rest.isEmpty()) {
-            return removed(node.path(name), rest);
-        }
-        return node instanceof ObjectNode object && object.remove(name) != null;
+        return sessions.in(CASES);
     }
 
     // --- What the schema says ----------------------------------------------------------------
@@ -213,16 +97,7 @@ class SameAnswersIT {
     }
 
     private static void refused(String command, Set<JsonNode> all) {
-        assertAll(
-                all.stream()
-                        .map(
-                                arguments ->
-                                        () ->
-                                                compare(
-                                                        new Case(
-                                                                command + " " + arguments,
-                                                                "",
-                                                                ""))));
+        assertAll(all.stream().map(arguments -> () -> sessions.compare(command + " " + arguments)));
     }
 
     @Order(4)

@@ -148,7 +148,7 @@ class SchemaProbingIT {
 
     @BeforeAll
     static void start() throws IOException {
-        pair = new Pair(directory, List.of());
+        pair = new Pair("qemu-storage-daemon", directory, List.of());
     }
 
     @AfterAll

@@ -379,6 +379,22 @@ final class FileImage implements BlockImage {
         }
     }
 
+    /** Another host may have written the disk below our page cache. */
+    @Override
+    public void active(boolean active) {
+        if (!active) {
+            return;
+        }
+        try {
+            if (!mode.direct) {
+                file.dropCache(0, 0);
+            }
+            measure();
+        } catch (LinuxException | BlockIoException e) {
+            throw new QmpException("Could not refresh '" + filename + "': " + e.getMessage(), e);
+        }
+    }
+
     static BlockIoException failed(LinuxException e) {
         return new BlockIoException(Errno.of(e.errno()), e.getMessage(), e);
     }

@@ -380,7 +380,7 @@ class FileImageTest {
         assertEquals(0, loop.status(), loop.output());
         try {
             Path device = Path.of(loop.output());
-            OpenFlags auto = new OpenFlags(false, true, false, true, false);
+            OpenFlags auto = new OpenFlags(false, true, false, true, false, false);
             try (var image =
                     new HostDeviceDriver()
                             .open(Images.spec(device, auto, Optional.empty(), OnOffAuto.AUTO))) {

@@ -133,7 +133,8 @@ class ImageLocksTest {
                                 .open(
                                         Images.spec(
                                                 path, WRITABLE, Optional.empty(), OnOffAuto.OFF));
-                var forced = Images.file(path, new OpenFlags(true, false, false, false, true))) {
+                var forced =
+                        Images.file(path, new OpenFlags(true, false, false, false, true, false))) {
             first.permissions(Set.of(CONSISTENT_READ, WRITE), Set.of());
             off.permissions(Set.of(WRITE), Set.of());
             forced.permissions(Set.of(CONSISTENT_READ), ALL);

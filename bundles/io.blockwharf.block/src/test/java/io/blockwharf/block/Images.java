@@ -19,9 +19,9 @@ import java.util.Optional;
 
 /** What the tests of images have in common: options as core would hand them over, and buffers. */
 final class Images {
-    static final OpenFlags WRITABLE = new OpenFlags(false, false, false, true, false);
-    static final OpenFlags READ_ONLY = new OpenFlags(true, false, false, true, false);
-    static final OpenFlags DIRECT = new OpenFlags(false, false, true, true, false);
+    static final OpenFlags WRITABLE = new OpenFlags(false, false, false, true, false, false);
+    static final OpenFlags READ_ONLY = new OpenFlags(true, false, false, true, false, false);
+    static final OpenFlags DIRECT = new OpenFlags(false, false, true, true, false, false);
 
     private Images() {}
 

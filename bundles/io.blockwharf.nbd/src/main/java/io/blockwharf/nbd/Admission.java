@@ -74,9 +74,13 @@ final class Admission {
                     "unsupported flags for command %s (got 0x%x)"
                             .formatted(Command.name(type), header.flags()));
         }
-        return type == Command.FLUSH || header.hasPayload() && type == Command.BLOCK_STATUS
-                ? null
-                : checkRange(header, type);
+        boolean anywhere =
+                type == Command.FLUSH || header.hasPayload() && type == Command.BLOCK_STATUS;
+        NbdError error = anywhere ? null : checkRange(header, type);
+        boolean looks = type == Command.READ || type == Command.BLOCK_STATUS;
+        return error == null && !looks && !node.active()
+                ? refusal(NbdError.EPERM, "export is inactive")
+                : error;
     }
 
     /** "Error values": which number for what lies past the end, and on a read-only export. */

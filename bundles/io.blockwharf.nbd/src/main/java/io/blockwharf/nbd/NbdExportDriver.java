@@ -38,6 +38,11 @@ public final class NbdExportDriver implements BlockExportDriver<NbdExportOptions
     }
 
     @Override
+    public boolean supportsInactive() {
+        return true;
+    }
+
+    @Override
     public BlockExport open(ExportSpec<NbdExportOptions> spec) {
         NbdServers.Chosen chosen = servers.choose(spec.options().server());
         try {

@@ -65,6 +65,7 @@ public final class NbdServerAdd implements QmpCommand<NbdServerAdd.Arguments, No
                         arguments.device(),
                         Optional.of(arguments.writable().orElse(false) && !readOnly),
                         Optional.empty(),
+                        Optional.empty(),
                         new NbdExportOptions(
                                 Optional.of(name),
                                 arguments.description(),

@@ -68,6 +68,9 @@ final class FakeNode implements BlockNode {
     /** Whether nothing can be pinned. */
     volatile boolean changing;
 
+    /** Whether only reads may come. */
+    volatile boolean inactive;
+
     private int pins;
     private int pinned;
     private final List<TestQueue> queues = new CopyOnWriteArrayList<>();
@@ -132,6 +135,11 @@ final class FakeNode implements BlockNode {
     @Override
     public boolean readOnly() {
         return false;
+    }
+
+    @Override
+    public boolean active() {
+        return !inactive;
     }
 
     @Override

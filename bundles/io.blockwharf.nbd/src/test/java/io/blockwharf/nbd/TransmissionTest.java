@@ -230,6 +230,34 @@ abstract class TransmissionTest {
         assertEquals(List.of(), node.calls());
     }
 
+    /** Whoever may be writing the image now: clients stay, and see it. */
+    @ParameterizedTest
+    @ValueSource(ints = {0, 8, 11})
+    void onAnInactiveNodeNothingButLooksIsAdmitted(int style) throws IOException {
+        node.fill(0, 4096, 1);
+        try (Client client = client(style)) {
+            node.inactive = true;
+            for (int type : new int[] {1, 3, 4, 5, 6}) {
+                if (type == Client.WRITE) {
+                    client.write(0, 42, 0, new byte[512]);
+                } else {
+                    client.request(type, 0, 42, 0, type == 3 ? 0 : 512);
+                }
+                Client.Chunk chunk = client.chunk();
+                assertEquals(1, chunk.error());
+                assertEquals(style == 0 ? "" : "export is inactive", chunk.text());
+            }
+            client.request(7, 0, 43, 0, 512);
+            assertEquals(22, client.result()); // not negotiated: it is admitted
+            assertEquals(List.of(), node.calls());
+            assertArrayEquals(stored(0, 512), client.read(0, 512, 0));
+            node.inactive = false;
+            client.request(3, 0, 44, 0, 0);
+            assertEquals(0, client.result());
+            assertEquals(List.of("flush"), node.calls());
+        }
+    }
+
     /** The payload is not read: "if a payload length would be ... a denial of service attack". */
     @ParameterizedTest
     @ValueSource(ints = {0, 8, 11})

@@ -41,7 +41,7 @@ public final class Qcow2Creator implements BlockCreator<Qcow2CreateOptions> {
                         new NodeSpec<>(
                                 "create",
                                 Qcow2Options.plain(options.file(), options.dataFile()),
-                                new OpenFlags(false, false, false, false, false),
+                                new OpenFlags(false, false, false, false, false, false),
                                 nodes),
                         Failing.LISTENER);
         try {

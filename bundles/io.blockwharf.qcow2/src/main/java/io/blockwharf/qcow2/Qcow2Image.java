@@ -86,7 +86,7 @@ final class Qcow2Image implements BlockImage {
         this.listener = listener;
         nodeName = spec.nodeName();
         file = new ImageFile(spec.child("file"));
-        readOnly = spec.flags().readOnly();
+        readOnly = !spec.flags().mayWrite();
         backing = Optional.ofNullable(spec.children().get("backing"));
         Qcow2Options options = spec.options();
         header = header(file);
@@ -343,6 +343,12 @@ final class Qcow2Image implements BlockImage {
         header.backingName.ifPresent(name -> details.put("backing-filename", name));
         details.put("snapshots", snapshots.stream().map(s -> s.id() + " " + s.name()).toList());
         return details;
+    }
+
+    /** The whole mapping is in memory, and what is to be counted. */
+    @Override
+    public boolean closedForOthers() {
+        return true;
     }
 
     @Override

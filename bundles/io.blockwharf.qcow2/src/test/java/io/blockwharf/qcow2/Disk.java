@@ -31,7 +31,7 @@ final class Disk implements AutoCloseable {
 
     private Disk(Map<String, BlockNode> nodes, boolean writable, Qcow2Options options) {
         children.addAll(nodes.values());
-        OpenFlags flags = new OpenFlags(!writable, false, false, true, false);
+        OpenFlags flags = new OpenFlags(!writable, false, false, true, false, false);
         try {
             image =
                     new Qcow2Image(

@@ -5,7 +5,6 @@ import static io.blockwharf.it.process.Image.MIB;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -13,7 +12,6 @@ import org.junit.jupiter.api.io.TempDir;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.concurrent.TimeUnit;
 
 /**
  * Peers that know more of the protocol than those of the distribution: libnbd 1.22 and QEMU 10,
@@ -23,24 +21,10 @@ import java.util.concurrent.TimeUnit;
 class NewerPeersIT {
     private static final long GIB = 1 << 30;
     private static final long TIB = 1L << 40;
-    private static final long DOWNLOAD_LIMIT_SECONDS = 600;
-
-    private static Path programs;
 
     @TempDir Path directory;
     private Path socket;
     private Path image;
-
-    @BeforeAll
-    static void unpack() throws IOException, InterruptedException {
-        Process process =
-                new ProcessBuilder(Path.of("newer-peers").toAbsolutePath().toString())
-                        .redirectError(ProcessBuilder.Redirect.INHERIT)
-                        .start();
-        assertTrue(process.waitFor(DOWNLOAD_LIMIT_SECONDS, TimeUnit.SECONDS), "hangs");
-        assertEquals(0, process.exitValue());
-        programs = Path.of(new String(process.getInputStream().readAllBytes()).strip());
-    }
 
     @BeforeEach
     void image() throws IOException {
@@ -50,10 +34,6 @@ class NewerPeersIT {
         Image.fill(image, 3 * TIB, (int) MIB, 0x5a);
     }
 
-    private static String newer(String program) {
-        return programs.resolve(program).toString();
-    }
-
     private String uri() {
         return "nbd+unix:///disk?socket=" + socket;
     }
@@ -61,7 +41,7 @@ class NewerPeersIT {
     private void script(String exportOptions, String script) throws IOException {
         try (var _ = Daemon.serving(directory, socket, image, exportOptions)) {
             Tools.run(
-                            newer("nbdsh"),
+                            NewerPeers.program("nbdsh"),
                             "-n",
                             "-c",
                             """
@@ -88,9 +68,9 @@ class NewerPeersIT {
     @Test
     void extendedHeadersAreNegotiated() throws IOException {
         try (var _ = Daemon.serving(directory, socket, image, "")) {
-            String info = Tools.run(newer("nbdinfo"), uri()).ok();
+            String info = Tools.run(NewerPeers.program("nbdinfo"), uri()).ok();
             assertTrue(info.contains("using extended packets"), info);
-            String list = Tools.run(newer("nbdinfo"), "--list", uri()).ok();
+            String list = Tools.run(NewerPeers.program("nbdinfo"), "--list", uri()).ok();
             assertTrue(list.contains("using extended packets"), list);
         }
     }
@@ -108,7 +88,7 @@ class NewerPeersIT {
                 assert [flags for length, flags in found] == [0, 3, 0, 3], found
                 """);
         try (var _ = Daemon.serving(directory, socket, image, "")) {
-            String map = Tools.run(newer("nbdinfo"), "--map", uri()).ok();
+            String map = Tools.run(NewerPeers.program("nbdinfo"), "--map", uri()).ok();
             assertEquals(4, map.lines().count(), map);
         }
     }
@@ -175,10 +155,10 @@ class NewerPeersIT {
         Image.fill(source, 40 * MIB, (int) MIB, 0x33);
         Path copy = directory.resolve("copy");
         try (var _ = Daemon.serving(directory, socket, image, ",writable=on")) {
-            Tools.run(newer("nbdcopy"), source.toString(), uri()).ok();
-            Tools.run(newer("nbdcopy"), uri(), copy.toString()).ok();
+            Tools.run(NewerPeers.program("nbdcopy"), source.toString(), uri()).ok();
+            Tools.run(NewerPeers.program("nbdcopy"), uri(), copy.toString()).ok();
             Tools.run(
-                            newer("qemu-img"),
+                            NewerPeers.program("qemu-img"),
                             "compare",
                             "-f",
                             "raw",
@@ -189,7 +169,7 @@ class NewerPeersIT {
                     .ok();
             // QEMU's client forgets the flag that says that a write has a payload
             Tools.run(
-                            newer("qemu-io"),
+                            NewerPeers.program("qemu-io"),
                             "-f",
                             "raw",
                             "-c",

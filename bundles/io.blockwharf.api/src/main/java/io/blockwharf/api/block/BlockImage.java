@@ -49,6 +49,25 @@ public interface BlockImage extends BlockIo, AutoCloseable {
     }
 
     /**
+     * Whether an image that somebody else writes would not be understood as it is open now, because
+     * parts of it are in memory, as a format's metadata are. Core closes such an image when its
+     * node becomes inactive or active and opens it anew, see {@link OpenFlags#inactive}; the others
+     * are told by {@link #active}.
+     */
+    default boolean closedForOthers() {
+        return false;
+    }
+
+    /**
+     * The node is left to somebody else, or is ours again: then the permissions are in force, and
+     * the image has a new look at what others may have changed, its length above all. No request is
+     * under way. Called with the control lock held.
+     *
+     * @throws io.blockwharf.api.qmp.QmpException if it cannot be used
+     */
+    default void active(boolean active) {}
+
+    /**
      * Gives the file of the host that holds exactly the image's bytes, from its beginning and to
      * its end, if there is one; a driver that passes everything on to a child asks the child. Core
      * answers {@link BlockNode#directAccess} with it, after it has seen that nothing in the graph

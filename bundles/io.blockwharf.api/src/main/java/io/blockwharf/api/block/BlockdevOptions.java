@@ -12,6 +12,8 @@ import java.util.Optional;
  * @param nodeName the name of the new node; made up if it is missing
  * @param discard whether discards reach the storage (default ignore)
  * @param cache how the host caches
+ * @param active whether nobody else writes the image, so that it can be used for more than to be
+ *     read (default true)
  * @param readOnly default false
  * @param autoReadOnly default false
  * @param forceShare default false
@@ -23,6 +25,7 @@ public record BlockdevOptions(
         Optional<String> nodeName,
         Optional<Discard> discard,
         Optional<Cache> cache,
+        Optional<Boolean> active,
         Optional<Boolean> readOnly,
         Optional<Boolean> autoReadOnly,
         Optional<Boolean> forceShare,

@@ -16,6 +16,8 @@ import java.util.Optional;
  * @param nodeName the node
  * @param writable whether clients may write (default false)
  * @param writethrough whether writes are on stable storage when they complete (default false)
+ * @param allowInactive whether the node may be inactive, now or later (default false: it is made
+ *     active, and stays so as long as the export may write it)
  * @param options the driver's own options
  */
 public record BlockExportOptions(
@@ -26,4 +28,5 @@ public record BlockExportOptions(
         String nodeName,
         Optional<Boolean> writable,
         Optional<Boolean> writethrough,
+        Optional<Boolean> allowInactive,
         @Branch Record options) {}

@@ -34,7 +34,7 @@ public final class CopyOnReadDriver implements BlockDriver<CopyOnReadDriver.Opti
         if (deepest == 0) {
             throw QmpException.generic("Bottom node '%s' not found", bottom.orElseThrow());
         }
-        return new CopyOnReadImage(child, bottom, deepest);
+        return new CopyOnReadImage(child, bottom, deepest, !spec.flags().inactive());
     }
 
     /** All, so that it is {@link #reconfigure} that refuses: QEMU does not look at them. */

@@ -36,6 +36,9 @@ final class CopyOnReadImage extends FilterImage {
     private final Optional<String> bottom;
     private final int deepest;
 
+    /** Whether anything may be copied. Changed while there are no requests. */
+    private volatile boolean copies;
+
     /** What is copied and written now. Its monitor guards it. */
     private final List<Range> busy = new ArrayList<>();
 
@@ -43,18 +46,26 @@ final class CopyOnReadImage extends FilterImage {
      * A filter.
      *
      * @param deepest the deepest layer that is copied from
+     * @param active whether the node is
      */
-    CopyOnReadImage(BlockNode child, Optional<String> bottom, int deepest) {
+    CopyOnReadImage(BlockNode child, Optional<String> bottom, int deepest, boolean active) {
         super(child);
         this.bottom = bottom;
         this.deepest = deepest;
+        copies = active;
+    }
+
+    @Override
+    public void active(boolean active) {
+        copies = active;
     }
 
     // --- Reading -----------------------------------------------------------------------------
 
     /** Whether a run is to be copied: the child itself does not hold it. */
     private boolean missing(Extent extent) {
-        return extent.depth() != 1
+        return copies
+                && extent.depth() != 1
                 && (bottom.isEmpty() || extent.depth() > 1 && extent.depth() <= deepest);
     }
 

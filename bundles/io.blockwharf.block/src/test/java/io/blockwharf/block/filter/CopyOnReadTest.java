@@ -129,7 +129,7 @@ class CopyOnReadTest {
         Layers layers = new Layers(before);
         var filter =
                 new CopyOnReadImage(
-                        layers.node(), Optional.of("b").filter(_ -> deepest < 9), deepest);
+                        layers.node(), Optional.of("b").filter(_ -> deepest < 9), deepest, true);
         IoVector into = buffer((long) blocks * BLOCK, 0);
         filter.read((long) from * BLOCK, into);
         assertEquals(after, layers.depths());
@@ -144,15 +144,29 @@ class CopyOnReadTest {
     @Test
     void whatHasToBeCopiedIsNotReadInline() throws BlockIoException {
         Layers layers = new Layers("12222222");
-        var filter = new CopyOnReadImage(layers.node(), Optional.empty(), 9);
+        var filter = new CopyOnReadImage(layers.node(), Optional.empty(), 9, true);
         assertTrue(filter.tryRead(0, buffer(BLOCK, 0)));
         assertFalse(filter.tryRead(0, buffer(2 * BLOCK, 0)));
     }
 
     @Test
+    void anInactiveNodeIsReadAndNotFilled() throws BlockIoException {
+        Layers layers = new Layers("12222222");
+        var filter = new CopyOnReadImage(layers.node(), Optional.empty(), 9, false);
+        filter.read(0, buffer(4 * BLOCK, 0));
+        assertEquals("12222222", layers.depths());
+        filter.active(true);
+        filter.read(0, buffer(4 * BLOCK, 0));
+        assertEquals("11112222", layers.depths());
+        filter.active(false);
+        assertTrue(filter.tryRead(0, buffer(8 * BLOCK, 0)));
+        assertEquals("11112222", layers.depths());
+    }
+
+    @Test
     void aWriteWaitsForTheCopyAndStays() throws Exception {
         Layers layers = new Layers("22222222");
-        var filter = new CopyOnReadImage(layers.node(), Optional.empty(), 9);
+        var filter = new CopyOnReadImage(layers.node(), Optional.empty(), 9, true);
         CountDownLatch started = new CountDownLatch(1);
         AtomicReference<Throwable> failure = new AtomicReference<>();
         Thread writer =

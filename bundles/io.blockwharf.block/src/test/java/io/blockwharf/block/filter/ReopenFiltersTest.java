@@ -32,7 +32,7 @@ import java.util.Set;
 /** Filters that get other options while they are open, or whose child changes. */
 class ReopenFiltersTest {
     private static final BlockdevRef REFERENCE = new BlockdevRef.Reference("child");
-    private static final OpenFlags FLAGS = new OpenFlags(false, false, false, false, false);
+    private static final OpenFlags FLAGS = new OpenFlags(false, false, false, false, false, false);
 
     private final Arena arena = Arena.ofAuto();
     private BlockLimits limits = BlockLimits.NONE;

@@ -93,6 +93,7 @@ public final class ExportRegistry implements BlockExports, OpenUnion {
         final String id;
         final String type;
         final BlockExportDriver<?> driver;
+        final boolean allowsInactive;
         final List<ObjectStore.Use<IoThread>> ioThreads = new ArrayList<>();
         BlockNode node;
         BlockExport export;
@@ -101,10 +102,11 @@ public final class ExportRegistry implements BlockExports, OpenUnion {
         /** How it is being removed, if it is. */
         BlockExportRemoveMode removal = BlockExportRemoveMode.SAFE;
 
-        Entry(String id, String type, BlockExportDriver<?> driver) {
-            this.id = id;
-            this.type = type;
+        Entry(BlockExportOptions options, BlockExportDriver<?> driver) {
+            id = options.id();
+            type = options.type();
             this.driver = driver;
+            allowsInactive = options.allowInactive().orElse(false);
         }
 
         BlockExportInfo info() {
@@ -116,6 +118,11 @@ public final class ExportRegistry implements BlockExports, OpenUnion {
                 node.close();
             }
             ioThreads.forEach(ObjectStore.Use::close);
+        }
+
+        @Override
+        public boolean allowsInactive() {
+            return allowsInactive;
         }
 
         @Override
@@ -232,9 +239,14 @@ public final class ExportRegistry implements BlockExports, OpenUnion {
         if (writable && node.readOnly()) {
             throw QmpException.generic("Cannot export read-only node as writable");
         }
-        Entry entry = new Entry(id, options.type(), driver);
+        Entry entry = new Entry(options, driver);
         try {
             options.iothread().ifPresent(threads -> use(entry, threads));
+            if (!entry.allowsInactive) {
+                graph.activate(node);
+            } else if (!driver.supportsInactive()) {
+                throw QmpException.generic("Export type does not support inactive exports");
+            }
             Set<Permission> taken =
                     writable
                             ? EnumSet.of(Permission.CONSISTENT_READ, Permission.WRITE)

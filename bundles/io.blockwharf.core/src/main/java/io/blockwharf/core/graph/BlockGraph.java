@@ -206,6 +206,43 @@ public final class BlockGraph implements OpenUnion {
         }
     }
 
+    /**
+     * Leaves nodes to somebody else, or takes them back: {@code blockdev-set-active}.
+     *
+     * @param name the node whose images it is about; empty: all
+     */
+    void setActive(Optional<String> name, boolean active) {
+        try (var _ = lock.take()) {
+            if (name.isEmpty()) {
+                Activation.all(this, active);
+                return;
+            }
+            Node node =
+                    find(name.get())
+                            .orElseThrow(
+                                    () ->
+                                            QmpException.generic(
+                                                    "Failed to find node with node-name='%s'",
+                                                    name.get()));
+            if (active) {
+                Activation.activate(this, node);
+            } else {
+                Activation.inactivate(this, node);
+            }
+        }
+    }
+
+    /**
+     * Makes a node active, and those below it, for somebody who is going to use it.
+     *
+     * @throws QmpException if somebody else has one of the images
+     */
+    public void activate(Node node) {
+        try (var _ = lock.take()) {
+            Activation.activate(this, node);
+        }
+    }
+
     /** Puts a node on top of another one: {@code blockdev-snapshot}. */
     void snapshot(String base, String overlay) {
         try (var _ = lock.take()) {
@@ -284,7 +321,7 @@ public final class BlockGraph implements OpenUnion {
         @SuppressWarnings("unchecked")
         BlockDriver<Record> driver = (BlockDriver<Record>) found;
         NodeOptions generic = NodeOptions.of(options, defaults);
-        String user = Node.described(options.nodeName().orElse("#block"));
+        String user = options.nodeName().orElse("#block");
         Map<String, NodeHandle> children = new LinkedHashMap<>();
         try {
             openChildren(driver, options.options(), generic, user, children);
@@ -295,7 +332,9 @@ public final class BlockGraph implements OpenUnion {
             Node node;
             try {
                 node = new Node(name, options, driver, generic, image, children, resizing, logger);
-                node.loadBitmaps();
+                if (node.active()) {
+                    node.loadBitmaps();
+                }
             } catch (RuntimeException | Error e) {
                 image.close();
                 throw e;
@@ -432,10 +471,11 @@ public final class BlockGraph implements OpenUnion {
                     case BlockdevRef.Definition(BlockdevOptions made) ->
                             open(made, generic.inherited(role));
                 };
-        NodeHandle handle = new NodeHandle(this, child, name, user, null, role);
+        NodeHandle handle = new NodeHandle(this, child, name, Node.described(user), null, role);
         handle.made = ref instanceof BlockdevRef.Definition;
         try {
-            attach(handle, Perms.NONE.onChild(role, !generic.readOnly()));
+            Activation.checkEdge(child, name, user, generic.active());
+            attach(handle, Perms.NONE.onChild(role, !generic.readOnly(), generic.active()));
         } catch (RuntimeException e) {
             closeIfUnused(child);
             throw e;
@@ -490,7 +530,7 @@ public final class BlockGraph implements OpenUnion {
     private void close(Node node) {
         nodes.remove(node.name);
         TraceEvent.BLOCK_NODE_CLOSED.record(node.name);
-        if (!node.readOnly() && !node.options().noFlush()) {
+        if (!node.readOnly() && node.active() && !node.options().noFlush()) {
             try {
                 node.image().flush();
             } catch (BlockIoException | RuntimeException e) {

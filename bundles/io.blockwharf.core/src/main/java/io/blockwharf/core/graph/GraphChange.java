@@ -62,6 +62,9 @@ final class GraphChange {
     /** The nodes whose image is told other options, or closed and opened again. */
     private final Set<Node> exchanged = new HashSet<>();
 
+    /** The nodes that become inactive, or active, whose image stays and hears of it. */
+    private final Set<Node> switched = new HashSet<>();
+
     // How far that is
     private final Set<Node> told = new HashSet<>();
     private final Set<Node> closed = new HashSet<>();
@@ -102,11 +105,19 @@ final class GraphChange {
         if (now != null && now.node == child) {
             return now;
         }
+        Activation.checkEdge(child, name, node.name, node.active());
         ChildRole role = driver(node).childRole(name, given.options());
         NodeHandle edge = new NodeHandle(graph, child, name, Node.described(node.name), null, role);
         edge.parent = node;
         joining.add(edge);
         return edge;
+    }
+
+    /** A node becomes active or inactive. Not together with other changes of it. */
+    void activate(Node node, boolean active) {
+        before.put(node, Setup.of(node));
+        after.put(node, new Setup(node.given, node.options().active(active), node.children));
+        (node.image().closedForOthers() ? exchanged : switched).add(node);
     }
 
     /** A user goes on with another node. */
@@ -133,10 +144,12 @@ final class GraphChange {
                         .map(UserHandle.class::cast)
                         .toList();
         flush(above); // most of it, while requests still run
+        Map<Node, Long> lengths = new LinkedHashMap<>();
         try {
             closeGates(users);
             checkNobodyPassesBy(users);
             flush(above);
+            above.forEach(node -> lengths.put(node, node.length()));
             users.forEach(UserHandle::closeQueues);
             try {
                 change();
@@ -146,8 +159,9 @@ final class GraphChange {
         } finally {
             users.forEach(user -> user.gate.open());
         }
+        before.keySet().stream().filter(this::leaves).forEach(Node::dropStoredBitmaps);
         leaving.forEach(graph::detach);
-        above.forEach(Node::refreshLength);
+        above.reversed().forEach(node -> node.refreshLength(lengths.get(node)));
         to.forEach(
                 (user, node) -> {
                     node.refreshLength();
@@ -157,13 +171,15 @@ final class GraphChange {
                 });
     }
 
+    /** Adds a node after all that are above it. */
     private static void addAbove(Node node, Set<Node> found) {
-        if (found.add(node)) {
+        if (!found.contains(node)) {
             for (NodeHandle user : node.users) {
                 if (user.parent != null) {
                     addAbove(user.parent, found);
                 }
             }
+            found.add(node);
         }
     }
 
@@ -205,6 +221,7 @@ final class GraphChange {
 
     private void checkNobodyPassesBy(List<UserHandle> users) {
         Set<Node> nodes = new LinkedHashSet<>(exchanged);
+        nodes.addAll(switched);
         nodes.addAll(from.values());
         for (Node node : nodes) {
             if (node.inDirectUse()) {
@@ -220,15 +237,17 @@ final class GraphChange {
 
     /** From the top down: what a node writes late goes to those below. */
     private static void flush(SequencedSet<Node> above) {
-        for (Node node : above.reversed()) {
-            if (!node.readOnly() && !(node.image() instanceof LostImage)) {
-                try {
-                    node.image().flush();
-                } catch (BlockIoException e) {
-                    throw new QmpException(
-                            "Error flushing node '" + node.name + "': " + e.getMessage(), e);
-                }
-            }
+        above.forEach(GraphChange::flush);
+    }
+
+    private static void flush(Node node) {
+        if (node.readOnly() || !node.active() || node.image() instanceof LostImage) {
+            return;
+        }
+        try {
+            node.image().flush();
+        } catch (BlockIoException e) {
+            throw new QmpException("Error flushing node '" + node.name + "': " + e.getMessage(), e);
         }
     }
 
@@ -240,7 +259,7 @@ final class GraphChange {
             starts.addAll(after.keySet());
             starts.addAll(from.values());
             leaving.forEach(edge -> starts.add(edge.node));
-            permissions = new PermissionChange(starts, this::readOnlyAfter);
+            permissions = new PermissionChange(starts, this::readOnlyAfter, this::activeAfter);
             permissions.check();
         } catch (RuntimeException e) {
             edit(before, from, leaving, joining);
@@ -282,7 +301,22 @@ final class GraphChange {
 
     private boolean readOnlyAfter(Node node) {
         Setup setup = after.get(node);
-        return setup == null ? node.readOnly() : setup.generic.readOnly();
+        return setup == null || changesActivity(node) ? node.readOnly() : setup.generic.readOnly();
+    }
+
+    private boolean activeAfter(Node node) {
+        Setup setup = after.get(node);
+        return setup == null ? node.active() : setup.generic.active();
+    }
+
+    private boolean changesActivity(Node node) {
+        return after.containsKey(node)
+                && after.get(node).generic.active() != before.get(node).generic.active();
+    }
+
+    /** Whether a node is left to somebody else. */
+    private boolean leaves(Node node) {
+        return changesActivity(node) && !activeAfter(node);
     }
 
     // --- Images ------------------------------------------------------------------------------
@@ -292,16 +326,22 @@ final class GraphChange {
         for (Node node : topDown) {
             if (exchanged.contains(node)) {
                 Setup setup = after.get(node);
-                if (setup.generic.readOnly() && !node.readOnly()) {
+                if (leaves(node)) {
+                    node.storeBitmapsOrFail();
+                } else if (setup.generic.readOnly() && !node.readOnly()) {
                     node.storeBitmaps();
                 }
-                if (reconfigure(node, setup)) {
+                if (!changesActivity(node) && reconfigure(node, setup)) {
                     told.add(node);
                 } else {
                     closed.add(node);
                     node.image().close();
                 }
             }
+        }
+        if (before.keySet().stream().anyMatch(this::leaves)) {
+            // What images have written when they were closed has to be there for others
+            topDown.stream().filter(node -> !closed.contains(node)).forEach(GraphChange::flush);
         }
     }
 
@@ -316,13 +356,39 @@ final class GraphChange {
             } else if (setup != null) {
                 node.adopt(node.image(), setup.generic);
             }
-            permissions.tell(node);
+            if (!leaves(node)) {
+                permissions.tell(node);
+            }
+            if (changesActivity(node) && activeAfter(node)) {
+                takeBack(node);
+            }
         }
+        // Images are kept from others until all have been opened the way they stay
+        for (Node node : bottomUp) {
+            if (leaves(node)) {
+                permissions.tell(node);
+                if (switched.contains(node)) {
+                    node.image().active(false);
+                }
+            }
+        }
+    }
+
+    /** A node is ours again: sees what others have made of it. */
+    private void takeBack(Node node) {
+        if (switched.contains(node)) {
+            node.image().active(true);
+        }
+        node.measure();
+        node.loadBitmaps();
     }
 
     /** As {@link #close} and {@link #open}, but with what was before, and nobody to refuse it. */
     private void goBack(PermissionChange permissions) {
         for (Node node : permissions.topDown()) {
+            if (changesActivity(node) && activeAfter(node)) {
+                node.dropStoredBitmaps();
+            }
             if (opened.contains(node)) {
                 node.image().close();
                 closed.add(node);
@@ -343,6 +409,9 @@ final class GraphChange {
             }
             try {
                 permissions.tellBefore(node);
+                if (switched.contains(node)) {
+                    node.image().active(setup.generic.active());
+                }
             } catch (RuntimeException e) {
                 graph.logger().error("Node {} did not take permissions back", node.name, e);
             }

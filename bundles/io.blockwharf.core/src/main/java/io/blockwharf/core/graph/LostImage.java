@@ -70,5 +70,10 @@ final class LostImage implements BlockImage {
     }
 
     @Override
+    public boolean closedForOthers() {
+        return true;
+    }
+
+    @Override
     public void close() {}
 }

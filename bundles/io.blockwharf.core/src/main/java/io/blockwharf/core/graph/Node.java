@@ -142,6 +142,11 @@ public final class Node {
         return readOnly;
     }
 
+    /** Whether it can be used for more than to be read. */
+    boolean active() {
+        return options.active();
+    }
+
     /** The open image. */
     BlockImage image() {
         return image;
@@ -385,9 +390,17 @@ public final class Node {
 
     /** The size of the image may have changed: takes it over, and tells the users. */
     void refreshLength() {
+        refreshLength(length);
+    }
+
+    /**
+     * The same, where the size may have been taken over already.
+     *
+     * @param before the size that users know
+     */
+    void refreshLength(long before) {
         resizing.lock();
         try {
-            long before = length;
             measure();
             if (length != before) {
                 WriteObserver[] all = observers;
@@ -405,7 +418,8 @@ public final class Node {
         }
     }
 
-    private void measure() {
+    /** Takes the size of the image over, and tells nobody. */
+    void measure() {
         long bytes = image.length();
         imageLength = bytes;
         length = bytes > Long.MAX_VALUE - SECTOR ? bytes : (bytes + SECTOR - 1) & -SECTOR;
@@ -415,16 +429,21 @@ public final class Node {
 
     /** Where bitmaps can be kept: nowhere if the image cannot be written. */
     Optional<BitmapStore> bitmapStore() {
-        return readOnly ? Optional.empty() : image.bitmapStore();
+        return readOnly || !active() ? Optional.empty() : image.bitmapStore();
     }
 
-    /** Takes over the bitmaps in the image. With the control lock, before there are users. */
+    /** Takes over the bitmaps in the image. With the control lock, while there are no requests. */
     void loadBitmaps() {
         BitmapStore store = image.bitmapStore().orElse(null);
         if (store == null) {
             return;
         }
         for (BitmapStore.Stored stored : store.stored()) {
+            if (bitmaps.containsKey(stored.name())) {
+                throw QmpException.generic(
+                        "Bitmap '%s' of node '%s' is in memory and in the image",
+                        stored.name(), name);
+            }
             Bitmap bitmap = new Bitmap(this, stored.name(), stored.granularity());
             bitmap.persist();
             if (stored.inconsistent()) {
@@ -445,25 +464,45 @@ public final class Node {
 
     /** Writes the bitmaps that are to be kept into the image, if it can keep any. */
     void storeBitmaps() {
-        bitmapStore()
-                .ifPresent(
-                        store -> {
-                            List<Bitmap> all =
-                                    bitmaps.values().stream().filter(Bitmap::persistent).toList();
-                            try {
-                                store.store(
-                                        all.stream()
-                                                .filter(bitmap -> !bitmap.inconsistent())
-                                                .map(Bitmap::kept)
-                                                .toList(),
-                                        all.stream()
-                                                .filter(Bitmap::inconsistent)
-                                                .map(Bitmap::name)
-                                                .toList());
-                            } catch (BlockIoException | RuntimeException e) {
-                                logger.error("Bitmaps of node {} were not stored", name, e);
-                            }
-                        });
+        try {
+            storeBitmapsOrFail();
+        } catch (RuntimeException e) {
+            logger.error("Bitmaps of node {} were not stored", name, e);
+        }
+    }
+
+    /**
+     * The same for those who can do without.
+     *
+     * @throws QmpException if they could not be written
+     */
+    void storeBitmapsOrFail() {
+        BitmapStore store = bitmapStore().orElse(null);
+        if (store == null) {
+            return;
+        }
+        List<Bitmap> all = bitmaps.values().stream().filter(Bitmap::persistent).toList();
+        try {
+            store.store(
+                    all.stream()
+                            .filter(bitmap -> !bitmap.inconsistent())
+                            .map(Bitmap::kept)
+                            .toList(),
+                    all.stream().filter(Bitmap::inconsistent).map(Bitmap::name).toList());
+        } catch (BlockIoException e) {
+            throw new QmpException(
+                    "Bitmaps of node '" + name + "' were not stored: " + e.getMessage(), e);
+        }
+    }
+
+    /** Forgets the bitmaps that the image keeps: it is somebody else's who changes them now. */
+    void dropStoredBitmaps() {
+        for (Bitmap bitmap : List.copyOf(bitmaps.values())) {
+            if (bitmap.persistent()) {
+                unobserve(bitmap);
+                bitmaps.remove(bitmap.name());
+            }
+        }
     }
 
     // --- End -------------------------------------------------------------------------------

@@ -56,6 +56,10 @@ class NodeHandle implements BlockNode {
     private final List<Runnable> listeners = new CopyOnWriteArrayList<>();
     private final Set<Direct> direct = ConcurrentHashMap.newKeySet();
     private volatile Perms perms = Perms.NONE;
+
+    /** What a user outside the graph gets while the node is active. Guarded by the control lock. */
+    private Perms wanted = Perms.NONE;
+
     private boolean closed;
     private WorkerPool workers;
 
@@ -102,6 +106,11 @@ class NodeHandle implements BlockNode {
     }
 
     @Override
+    public boolean active() {
+        return node.active();
+    }
+
+    @Override
     public long length() {
         return node.length();
     }
@@ -135,6 +144,29 @@ class NodeHandle implements BlockNode {
 
     Perms perms() {
         return perms;
+    }
+
+    /** What the user, who is outside the graph, has asked for. */
+    Perms wanted() {
+        return wanted;
+    }
+
+    /** The user asks for something else from now on. */
+    void wanted(Perms asked) {
+        wanted = asked;
+    }
+
+    /**
+     * What a user outside the graph has of what it asks for: nothing while the node is inactive, if
+     * it can wait.
+     */
+    Perms granted(Perms asked, boolean active) {
+        return active || !toleratesInactive(asked) ? asked : Perms.NONE;
+    }
+
+    /** Whether the node may be inactive as far as this user is concerned. */
+    boolean toleratesInactive(Perms asked) {
+        return user == null || !asked.takes(Perms.CHANGES) || user.allowsInactive();
     }
 
     /** Lets the permissions take effect; they have been checked. */

@@ -18,11 +18,12 @@ record NodeOptions(
         boolean noFlush,
         boolean discard,
         boolean forceShare,
+        boolean active,
         DetectZeroes detectZeroes) {
 
     /** What a node has that is given no options and no parent. */
     static final NodeOptions DEFAULTS =
-            new NodeOptions(false, false, false, false, false, false, DetectZeroes.OFF);
+            new NodeOptions(false, false, false, false, false, false, true, DetectZeroes.OFF);
 
     /** What stands in the options, and the defaults for what does not. */
     static NodeOptions of(BlockdevOptions options, NodeOptions defaults) {
@@ -34,12 +35,14 @@ record NodeOptions(
                 cache.flatMap(Cache::noFlush).orElse(defaults.noFlush),
                 options.discard().map(d -> d == Discard.UNMAP).orElse(defaults.discard),
                 options.forceShare().orElse(defaults.forceShare),
+                options.active().orElse(defaults.active),
                 options.detectZeroes().orElse(defaults.detectZeroes));
     }
 
     /**
      * The defaults of a child that is made together with its parent. Discards are let through,
-     * because the parent decides about them; a backing file is not written to.
+     * because the parent decides about them; a backing file is not written to. It is active unless
+     * it says otherwise.
      */
     NodeOptions inherited(ChildRole role) {
         boolean backing = role == ChildRole.BACKING;
@@ -50,18 +53,25 @@ record NodeOptions(
                 noFlush,
                 true,
                 forceShare,
+                true,
                 DetectZeroes.OFF);
     }
 
     /** What an overlay of this node has that is not given any of it. */
     NodeOptions ofOverlay() {
         return new NodeOptions(
-                readOnly, autoReadOnly, direct, noFlush, discard, false, DetectZeroes.OFF);
+                readOnly, autoReadOnly, direct, noFlush, discard, false, true, DetectZeroes.OFF);
     }
 
     /** The same for somebody who only looks, and disturbs nobody. */
     NodeOptions readingOnly() {
-        return new NodeOptions(true, false, direct, noFlush, false, true, DetectZeroes.OFF);
+        return new NodeOptions(true, false, direct, noFlush, false, true, true, DetectZeroes.OFF);
+    }
+
+    /** The same, active or not. */
+    NodeOptions active(boolean now) {
+        return new NodeOptions(
+                readOnly, autoReadOnly, direct, noFlush, discard, forceShare, now, detectZeroes);
     }
 
     /** Refuses what does not go together. */
@@ -77,6 +87,6 @@ record NodeOptions(
     }
 
     OpenFlags flags() {
-        return new OpenFlags(readOnly, autoReadOnly, direct, discard, forceShare);
+        return new OpenFlags(readOnly, autoReadOnly, direct, discard, forceShare, !active);
     }
 }

@@ -7,4 +7,9 @@ public interface NodeUser {
      * back, whoever is in the middle of something. Called without or with the control lock held.
      */
     void evict();
+
+    /** Whether the node may become inactive although this user takes permission to write it. */
+    default boolean allowsInactive() {
+        return false;
+    }
 }

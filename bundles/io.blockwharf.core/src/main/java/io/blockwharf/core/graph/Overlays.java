@@ -31,13 +31,16 @@ final class Overlays {
 
     /**
      * Puts an overlay on a node: all users of the node are users of the overlay then. The node
-     * becomes read-only if it can.
+     * becomes read-only if it can, the overlay inactive if the node is.
      *
      * @throws QmpException with everything as it was
      */
     static void put(BlockGraph graph, Node base, Node overlay) {
         checkBase(base);
         checkOverlay(base, overlay);
+        if (!base.active() && overlay.active()) {
+            Activation.inactivate(graph, overlay);
+        }
         GraphChange change = new GraphChange(graph);
         Map<String, Node> children = new LinkedHashMap<>();
         overlay.children.forEach((name, edge) -> children.put(name, edge.node));
@@ -50,7 +53,7 @@ final class Overlays {
             }
         }
         change.carryOut();
-        if (!base.readOnly()) {
+        if (!base.readOnly() && base.active()) {
             try {
                 Reopening.readOnly(graph, base, true);
             } catch (QmpException e) {
@@ -103,6 +106,9 @@ final class Overlays {
         }
         if (graph.depthOf(top, imageName) == 0) {
             throw QmpException.generic("'%s' and image file are not in the same chain", top.name);
+        }
+        if (!image.active()) {
+            throw QmpException.generic("Node '%s' is inactive", imageName);
         }
         boolean readOnly = image.readOnly();
         if (readOnly) {

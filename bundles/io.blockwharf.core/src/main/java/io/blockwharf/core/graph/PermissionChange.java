@@ -25,17 +25,21 @@ final class PermissionChange {
     private final Map<Node, Perms> nodesBefore = new IdentityHashMap<>();
     private final List<Node> topDown;
 
-    /** Whether a node will be read-only. */
+    /** Whether a node will be read-only, and active. */
     private final Predicate<Node> readOnly;
+
+    private final Predicate<Node> active;
 
     /**
      * The permissions that follow from the graph as it is now.
      *
      * @param changed the nodes whose users, children or options have been changed
      * @param readOnly whether a node is read-only from now on
+     * @param active whether it is active
      */
-    PermissionChange(Collection<Node> changed, Predicate<Node> readOnly) {
+    PermissionChange(Collection<Node> changed, Predicate<Node> readOnly, Predicate<Node> active) {
         this.readOnly = readOnly;
+        this.active = active;
         SequencedSet<Node> below = new LinkedHashSet<>();
         changed.forEach(node -> addBelow(node, below));
         // Children were added first
@@ -49,10 +53,21 @@ final class PermissionChange {
      * @throws QmpException with nothing changed
      */
     static void apply(NodeHandle handle, Perms perms) {
-        PermissionChange change = new PermissionChange(List.of(handle.node), Node::readOnly);
-        change.next.put(handle, perms);
-        change.check();
-        change.commit();
+        PermissionChange change =
+                new PermissionChange(List.of(handle.node), Node::readOnly, Node::active);
+        Perms before = handle.wanted();
+        if (handle.user == null) {
+            change.next.put(handle, perms);
+        } else {
+            handle.wanted(perms);
+        }
+        try {
+            change.check();
+            change.commit();
+        } catch (RuntimeException e) {
+            handle.wanted(before);
+            throw e;
+        }
     }
 
     /** The nodes concerned, each before its children. */
@@ -81,6 +96,12 @@ final class PermissionChange {
     }
 
     private void check(Node node) {
+        boolean isActive = active.test(node);
+        for (NodeHandle user : node.users) {
+            if (user.user != null) {
+                next.put(user, user.granted(user.wanted(), isActive));
+            }
+        }
         Perms all = Perms.NONE;
         for (NodeHandle a : node.users) {
             for (NodeHandle b : node.users) {
@@ -96,6 +117,11 @@ final class PermissionChange {
                     : QmpException.generic(
                             "Read-only block node '%s' cannot support read-write users", node.name);
         }
+        if (!isActive && all.takes(Perms.CHANGES)) {
+            throw QmpException.generic(
+                    "Permission '%s' unavailable on inactive node",
+                    Perms.names(all.taken() & Perms.CHANGES));
+        }
         // Without it, the rest of the last block could not be written.
         if (all.takes(Perms.WRITE)
                 && !all.takes(Perms.RESIZE)
@@ -106,7 +132,7 @@ final class PermissionChange {
         }
         together.put(node, all);
         for (NodeHandle child : node.children.values()) {
-            next.put(child, all.onChild(child.role, !readOnly.test(node)));
+            next.put(child, all.onChild(child.role, !readOnly.test(node), isActive));
         }
     }
 

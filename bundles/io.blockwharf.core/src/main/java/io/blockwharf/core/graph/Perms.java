@@ -18,6 +18,10 @@ record Perms(int taken, int shared) {
     static final int WRITE = bit(Permission.WRITE);
     static final int WRITE_UNCHANGED = bit(Permission.WRITE_UNCHANGED);
     static final int RESIZE = bit(Permission.RESIZE);
+
+    /** What nobody can have on an inactive node. */
+    static final int CHANGES = WRITE | WRITE_UNCHANGED | RESIZE;
+
     static final int ALL = CONSISTENT_READ | WRITE | WRITE_UNCHANGED | RESIZE;
 
     /** Nothing taken, everything shared: in conflict with nobody. */
@@ -67,8 +71,16 @@ record Perms(int taken, int shared) {
      * What a parent needs on a child when these are the permissions of the parent's own users.
      *
      * @param writable whether the parent is
+     * @param active whether the parent is; if not, it leaves the child to whoever wants to write it
      */
-    Perms onChild(ChildRole role, boolean writable) {
+    Perms onChild(ChildRole role, boolean writable, boolean active) {
+        Perms perms = onChild(role, writable && active);
+        return active || role == ChildRole.FILTERED
+                ? perms
+                : new Perms(perms.taken & ~WRITE_UNCHANGED, perms.shared | WRITE | RESIZE);
+    }
+
+    private Perms onChild(ChildRole role, boolean writable) {
         return switch (role) {
             case FILTERED -> this;
             case FILLED -> new Perms(taken | WRITE_UNCHANGED, (shared | WRITE_UNCHANGED) & ~WRITE);

@@ -41,7 +41,7 @@ public final class QueryNamedBlockNodes
      * @param backingFile the file name of its backing node
      * @param backingFileDepth how many nodes are shown behind it: 0 if all are shown side by side
      * @param children the nodes right below it
-     * @param active always: nodes are never inactivated
+     * @param active whether it can be used for more than to be read
      * @param encrypted never
      * @param detectZeroes what happens to written zeroes
      * @param image the image
@@ -169,7 +169,7 @@ public final class QueryNamedBlockNodes
                         .map(Map.Entry::getValue)
                         .map(child -> new BlockdevChild(child.childName, child.node.name))
                         .toList(),
-                true,
+                node.active(),
                 false,
                 node.options().detectZeroes(),
                 0,

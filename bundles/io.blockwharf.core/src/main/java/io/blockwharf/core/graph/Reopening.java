@@ -70,6 +70,7 @@ final class Reopening {
                         now.nodeName(),
                         now.discard(),
                         now.cache(),
+                        Optional.empty(),
                         Optional.of(readOnly),
                         now.autoReadOnly(),
                         now.forceShare(),
@@ -98,7 +99,10 @@ final class Reopening {
         if (sameDriver) {
             checkForceShare(node, given);
         }
-        NodeOptions generic = NodeOptions.of(given, defaults);
+        if (given != node.given && given.active().orElse(node.active()) != node.active()) {
+            throw unchangeable("active");
+        }
+        NodeOptions generic = NodeOptions.of(given, defaults).active(node.active());
         generic.check();
         if (sameDriver) {
             checkResets(node, given);

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Permission;
 import io.blockwharf.api.export.BlockExportInfo;
 import io.blockwharf.api.export.BlockExportIothreads;
@@ -145,6 +146,7 @@ class ExportRegistryTest {
                     node,
                     Optional.of(writable),
                     Optional.of(writethrough),
+                    Optional.empty(),
                     new FakeExportDriver.Options());
         }
     }
@@ -245,6 +247,47 @@ class ExportRegistryTest {
                         "[consistent read, write] " + Permission.all(),
                         "[consistent read] " + Permission.all()),
                 image.permissions);
+    }
+
+    private static BlockExportOptions allowingInactive(BlockExportOptions o) {
+        return new BlockExportOptions(
+                o.type(),
+                o.id(),
+                o.fixedIothread(),
+                o.iothread(),
+                o.nodeName(),
+                o.writable(),
+                o.writethrough(),
+                Optional.of(true),
+                o.options());
+    }
+
+    @Test
+    void aNodeIsMadeActiveUnlessTheExportAllowsOtherwise() {
+        refused(
+                "Export type does not support inactive exports",
+                () -> registry.add(allowingInactive(writable("a", "n"))));
+        driver.supportsInactive = true;
+        GraphAccess.setActive(graph, false);
+        registry.add(allowingInactive(writable("a", "n")));
+        BlockNode node = driver.exports.get("a").spec.node();
+        assertFalse(node.active());
+        FakeImage image = nodes.images.get("n");
+        image.refused = Optional.of(Permission.WRITE);
+        refused("Failed to get \"write\" lock", () -> registry.add(export("b", "n")));
+        assertFalse(node.active());
+        assertEquals(List.of("a"), ids());
+        image.refused = Optional.empty();
+        registry.add(export("b", "n"));
+        assertTrue(node.active());
+        GraphAccess.setActive(graph, false);
+        registry.add(writable("c", "n"));
+        refused(
+                "Failed to inactivate all nodes: Operation not permitted",
+                () -> GraphAccess.setActive(graph, false));
+        registry.remove("c", BlockExportRemoveMode.SAFE);
+        GraphAccess.setActive(graph, false);
+        assertFalse(node.active());
     }
 
     @Test

@@ -78,6 +78,7 @@ final class FakeExportDriver implements BlockExportDriver<FakeExportDriver.Optio
 
     final Map<String, FakeExport> exports = new LinkedHashMap<>();
     final boolean multiThreaded;
+    boolean supportsInactive;
     Optional<String> refusal = Optional.empty();
 
     FakeExportDriver(boolean multiThreaded) {
@@ -92,6 +93,11 @@ final class FakeExportDriver implements BlockExportDriver<FakeExportDriver.Optio
         FakeExport export = new FakeExport(spec);
         exports.put(spec.id(), export);
         return export;
+    }
+
+    @Override
+    public boolean supportsInactive() {
+        return supportsInactive;
     }
 
     @Override

@@ -140,7 +140,9 @@ class BlockGraphTest {
                 "force-share=on can only be used with read-only images",
                 () -> graph.add(forceShare(options("a"))));
         graph.add(forceShare(readOnly(options("a"))));
-        assertEquals(new OpenFlags(true, false, false, false, true), driver.specs.get("a").flags());
+        assertEquals(
+                new OpenFlags(true, false, false, false, true, false),
+                driver.specs.get("a").flags());
     }
 
     @Test
@@ -157,10 +159,12 @@ class BlockGraphTest {
     void inlineChildrenInheritOptions() {
         graph.add(cached(readOnly(over("top", options("file"))), true, true));
         assertEquals(
-                new OpenFlags(true, false, true, true, false), driver.specs.get("file").flags());
+                new OpenFlags(true, false, true, true, false, false),
+                driver.specs.get("file").flags());
         assertTrue(graph.find("file").orElseThrow().options().noFlush());
         assertEquals(
-                new OpenFlags(true, false, true, false, false), driver.specs.get("top").flags());
+                new OpenFlags(true, false, true, false, false, false),
+                driver.specs.get("top").flags());
     }
 
     @Test
@@ -228,6 +232,7 @@ class BlockGraphTest {
                         plain.nodeName(),
                         plain.discard(),
                         plain.cache(),
+                        plain.active(),
                         plain.readOnly(),
                         plain.autoReadOnly(),
                         plain.forceShare(),

@@ -93,6 +93,7 @@ public final class FakeDriver implements BlockDriver<FakeDriver.Options> {
                 Optional.empty(),
                 Optional.empty(),
                 Optional.empty(),
+                Optional.empty(),
                 options);
     }
 
@@ -102,7 +103,22 @@ public final class FakeDriver implements BlockDriver<FakeDriver.Options> {
                 o.nodeName(),
                 o.discard(),
                 o.cache(),
+                o.active(),
                 Optional.of(true),
+                o.autoReadOnly(),
+                o.forceShare(),
+                o.detectZeroes(),
+                o.options());
+    }
+
+    public static BlockdevOptions inactive(BlockdevOptions o) {
+        return new BlockdevOptions(
+                o.driver(),
+                o.nodeName(),
+                o.discard(),
+                o.cache(),
+                Optional.of(false),
+                o.readOnly(),
                 o.autoReadOnly(),
                 o.forceShare(),
                 o.detectZeroes(),
@@ -115,6 +131,7 @@ public final class FakeDriver implements BlockDriver<FakeDriver.Options> {
                 o.nodeName(),
                 o.discard(),
                 o.cache(),
+                o.active(),
                 o.readOnly(),
                 o.autoReadOnly(),
                 Optional.of(true),
@@ -128,6 +145,7 @@ public final class FakeDriver implements BlockDriver<FakeDriver.Options> {
                 o.nodeName(),
                 Optional.of(discard),
                 o.cache(),
+                o.active(),
                 o.readOnly(),
                 o.autoReadOnly(),
                 o.forceShare(),
@@ -141,6 +159,7 @@ public final class FakeDriver implements BlockDriver<FakeDriver.Options> {
                 o.nodeName(),
                 o.discard(),
                 o.cache(),
+                o.active(),
                 o.readOnly(),
                 o.autoReadOnly(),
                 o.forceShare(),
@@ -154,6 +173,7 @@ public final class FakeDriver implements BlockDriver<FakeDriver.Options> {
                 o.nodeName(),
                 o.discard(),
                 Optional.of(new BlockdevOptions.Cache(Optional.of(direct), Optional.of(noFlush))),
+                o.active(),
                 o.readOnly(),
                 o.autoReadOnly(),
                 o.forceShare(),

@@ -22,6 +22,10 @@ public final class GraphAccess {
         graph.remove(name);
     }
 
+    public static void setActive(BlockGraph graph, boolean active) {
+        graph.setActive(java.util.Optional.empty(), active);
+    }
+
     public static int users(BlockGraph graph, String name) {
         return graph.find(name).orElseThrow().users.size();
     }

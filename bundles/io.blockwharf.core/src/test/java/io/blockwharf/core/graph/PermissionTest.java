@@ -68,32 +68,40 @@ class PermissionTest {
         assertEquals(message, assertThrows(QmpException.class, action).getMessage());
     }
 
-    @ParameterizedTest(name = "{0} child of a parent with {2}/{3}, writable={1}: {4}/{5}")
+    @ParameterizedTest(name = "{0} child of a parent with {2}/{3}, {1}: {4}/{5}")
     @CsvSource(
             delimiter = '|',
             textBlock =
                     """
-                    FILTERED | true  | -  | rwus | -    | rwus
-                    FILTERED | true  | rw | rws  | rw   | rws
-                    FILTERED | false | r  | r    | r    | r
-                    DATA     | true  | -  | rwus | -    | rwu
-                    DATA     | true  | rw | rwus | rw   | rwu
-                    STORAGE  | true  | -  | rwus | rws  | ru
-                    STORAGE  | true  | rw | rwus | rws  | ru
-                    STORAGE  | false | r  | rwus | r    | ru
-                    STORAGE  | false | -  | r    | r    | r
-                    BACKING  | true  | rw | rwus | r    | rwus
-                    BACKING  | true  | w  | rwus | -    | rwus
-                    BACKING  | true  | rw | rus  | r    | ru
+                    FILTERED | writable  | -  | rwus | -    | rwus
+                    FILTERED | writable  | rw | rws  | rw   | rws
+                    FILTERED | read-only | r  | r    | r    | r
+                    DATA     | writable  | -  | rwus | -    | rwu
+                    DATA     | writable  | rw | rwus | rw   | rwu
+                    STORAGE  | writable  | -  | rwus | rws  | ru
+                    STORAGE  | writable  | rw | rwus | rws  | ru
+                    STORAGE  | read-only | r  | rwus | r    | ru
+                    STORAGE  | read-only | -  | r    | r    | r
+                    BACKING  | writable  | rw | rwus | r    | rwus
+                    BACKING  | writable  | w  | rwus | -    | rwus
+                    BACKING  | writable  | rw | rus  | r    | ru
+                    FILLED   | writable  | r  | rwus | ru   | rus
+                    FILTERED | inactive  | -  | rwus | -    | rwus
+                    FILLED   | inactive  | -  | rwus | -    | rwus
+                    DATA     | inactive  | -  | rwus | -    | rwus
+                    STORAGE  | inactive  | -  | rwus | r    | rwus
+                    BACKING  | inactive  | -  | rus  | -    | rwus
                     """)
     void roles(
             ChildRole role,
-            boolean writable,
+            String parent,
             String taken,
             String shared,
             String childTaken,
             String childShared) {
-        Perms child = Perms.of(set(taken), set(shared)).onChild(role, writable);
+        Perms child =
+                Perms.of(set(taken), set(shared))
+                        .onChild(role, !parent.equals("read-only"), !parent.equals("inactive"));
         assertEquals(childTaken, letters(child.taken()));
         assertEquals(childShared, letters(child.shared()));
     }

@@ -131,7 +131,7 @@ class NbdImageTest {
                         Optional.empty(),
                         Optional.empty(),
                         Optional.empty()),
-                new OpenFlags(readOnly, auto, false, false, false),
+                new OpenFlags(readOnly, auto, false, false, false, false),
                 Map.of());
     }
 
