@@ -3,6 +3,7 @@ package io.blockwharf.block;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.linux.Errnos;
 import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.LinuxException;
@@ -82,6 +83,17 @@ final class FileExtents {
             cursor = next;
             return next;
         }
+
+        /** Whether the bytes before a bound are stored. */
+        static boolean isData(int bound) {
+            return bound % 2 == 1;
+        }
+
+        /** Where the run before a bound ends. */
+        long endOf(int bound, long length) {
+            long[] bounds = runs.bounds();
+            return bound < bounds.length ? bounds[bound] : Math.min(runs.known(), length);
+        }
     }
 
     private final HostFile file;
@@ -119,6 +131,39 @@ final class FileExtents {
         }
         last = new Found(extent, begin, steps);
         return extent;
+    }
+
+    /**
+     * Tells of the run at {@code offset}, and of those behind it that the map has: see {@link
+     * io.blockwharf.api.block.BlockIo#extents}.
+     *
+     * @param length of the image
+     */
+    void tell(long offset, long wanted, long length, ExtentSink to) throws BlockIoException {
+        int begin = generation;
+        Extent first = at(offset, length);
+        boolean more = first.tell(offset, to);
+        long at = first.end();
+        Ahead map = ahead;
+        if (!more || at - offset >= wanted || !map.covers(at, begin)) {
+            return;
+        }
+        long from = at;
+        int next = map.boundBehind(at);
+        while (more && at - offset < wanted && map.endOf(next, length) > at) {
+            from = at;
+            at = map.endOf(next, length);
+            more = to.run(at - from, Ahead.isData(next), !Ahead.isData(next), 1);
+            next++;
+        }
+        if (at > from) {
+            map.cursor = next - 1;
+            last = new Found(run(from, at, Ahead.isData(next - 1)), begin, WALK);
+        }
+    }
+
+    private static Extent run(long from, long end, boolean data) {
+        return data ? Extent.data(from, end - from) : Extent.hole(from, end - from);
     }
 
     /** Bytes were written: a hole may have become data. To be called when the write is complete. */
@@ -169,14 +214,9 @@ final class FileExtents {
             map = new Ahead(asked.get(), begin);
             ahead = map;
         }
-        StoredRuns runs = map.runs;
-        long[] bounds = runs.bounds();
         int next = map.boundBehind(offset);
-        long end = next < bounds.length ? bounds[next] : Math.min(runs.known(), length);
-        boolean data = next % 2 == 1;
-        return end <= offset
-                ? null
-                : data ? Extent.data(offset, end - offset) : Extent.hole(offset, end - offset);
+        long end = map.endOf(next, length);
+        return end <= offset ? null : run(offset, end, Ahead.isData(next));
     }
 
     /**
@@ -191,9 +231,7 @@ final class FileExtents {
                         previous.data() ? file.seekData(offset) : file.seekHole(offset);
                 long end = found.orElse(length);
                 if (end > offset) {
-                    return previous.data()
-                            ? Extent.hole(offset, end - offset)
-                            : Extent.data(offset, end - offset);
+                    return run(offset, end, !previous.data());
                 }
                 // Another process has filled or punched
             } catch (LinuxException e) {
@@ -209,13 +247,13 @@ final class FileExtents {
             long end = file.seekHole(offset).orElse(length);
             // Another process may fill or punch while this looks: a run has at least one byte
             end = Math.max(end, offset + 1);
-            return run(offset, end, true);
+            return whole(offset, end, true);
         }
-        return run(offset, Math.max(data.orElse(length), offset + 1), false);
+        return whole(offset, Math.max(data.orElse(length), offset + 1), false);
     }
 
     /** Goes back as long as the run reaches from there to the same end. */
-    private Extent run(long offset, long end, boolean data) throws LinuxException {
+    private Extent whole(long offset, long end, boolean data) throws LinuxException {
         long start = offset;
         long step = FIRST_STEP;
         while (start > 0) {
@@ -228,6 +266,6 @@ final class FileExtents {
             start = earlier;
             step *= STEP_FACTOR;
         }
-        return data ? Extent.data(start, end - start) : Extent.hole(start, end - start);
+        return run(start, end, data);
     }
 }

@@ -7,6 +7,7 @@ import io.blockwharf.api.block.BlockQueue;
 import io.blockwharf.api.block.DirectAccess;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.NodeSpec;
@@ -688,6 +689,11 @@ final class FileImage implements BlockImage {
     @Override
     public Extent extentAt(long offset, long bytes) throws BlockIoException {
         return extents.at(offset, length);
+    }
+
+    @Override
+    public void extents(long offset, long bytes, ExtentSink to) throws BlockIoException {
+        extents.tell(offset, bytes, length, to);
     }
 
     @Override

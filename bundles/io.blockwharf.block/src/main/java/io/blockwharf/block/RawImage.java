@@ -8,6 +8,7 @@ import io.blockwharf.api.block.BlockQueue;
 import io.blockwharf.api.block.DirectAccess;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.JsonFilename;
@@ -109,6 +110,11 @@ final class RawImage implements BlockImage {
             seen = last;
         }
         return last.here;
+    }
+
+    @Override
+    public void extents(long offset, long bytes, ExtentSink to) throws BlockIoException {
+        child.extents(start + offset, bytes, to);
     }
 
     private Extent shifted(Extent there) {

@@ -59,6 +59,30 @@ class FileExtentsTest {
         return found.toString();
     }
 
+    /** A walk in strides, by somebody who has enough after a few runs. */
+    private static String told(FileExtents extents, Random random) throws BlockIoException {
+        StringBuilder found = new StringBuilder();
+        while (found.length() < BLOCKS) {
+            int before = found.length();
+            int wanted = (1 + random.nextInt(2 * BLOCKS)) * BLOCK;
+            int enough = 1 + random.nextInt(BLOCKS / 4);
+            int[] runs = {0};
+            extents.tell(
+                    (long) before * BLOCK,
+                    wanted,
+                    LENGTH,
+                    (length, data, zero, depth) -> {
+                        assertEquals(data, !zero);
+                        assertEquals(1, depth);
+                        assertTrue(runs[0] < enough && (found.length() - before) * BLOCK < wanted);
+                        found.repeat(data ? 'd' : '.', (int) (length / BLOCK));
+                        return ++runs[0] < enough;
+                    });
+            assertTrue(runs[0] > 0);
+        }
+        return found.substring(0, BLOCKS);
+    }
+
     /**
      * Written with and without being synchronised, allocated but unwritten, and that written to.
      */
@@ -82,6 +106,9 @@ class FileExtentsTest {
             FileExtents extents = new FileExtents(file);
             assertEquals(expected, walk(extents));
             assertEquals(expected, walk(extents), "once more");
+            for (int i = 0; i < 5; i++) {
+                assertEquals(expected, told(extents, random));
+            }
         }
     }
 
@@ -102,6 +129,10 @@ class FileExtentsTest {
             extents.written(hole, BLOCK);
             Extent found = extents.at(hole, LENGTH);
             assertTrue(found.data() && found.end() >= hole + 2 * BLOCK, found::toString);
+            assertEquals(blockByBlock(file), told(extents, new Random(4)));
+            file.write(BLOCK, block, 0, BLOCK);
+            extents.written(BLOCK, BLOCK);
+            assertEquals(blockByBlock(file), told(extents, new Random(5)));
         }
     }
 }

@@ -29,7 +29,9 @@ import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
@@ -128,6 +130,15 @@ class RawImageTest {
         Extent hole = image.extentAt(4096, 100);
         assertTrue(hole.zero());
         assertEquals(SIZE - 69_632, hole.end());
+        List<Extent> runs = new ArrayList<>();
+        image.extents(
+                1024,
+                100,
+                (length, stored, zero, depth) -> {
+                    runs.add(new Extent(1024, length, stored, zero, depth));
+                    return false;
+                });
+        assertEquals(List.of(Extent.data(1024, 3072)), runs);
     }
 
     @Test

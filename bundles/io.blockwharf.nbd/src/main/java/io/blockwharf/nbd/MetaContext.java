@@ -4,6 +4,7 @@ import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.DirtyBitmap;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -19,12 +20,13 @@ sealed interface MetaContext {
     /** The full name. */
     String name();
 
-    /** The state of the bytes in an extent of the node. */
-    int state(Extent extent);
+    /** The state of a run of bytes, which is described as in an {@link Extent}. */
+    int state(boolean data, boolean zero, int depth);
 
-    /** The run of bytes around {@code offset} that {@link #state} applies to. */
-    default Extent extentAt(BlockNode node, long offset, long length) throws BlockIoException {
-        return node.extentAt(offset, length);
+    /** Tells of the runs that {@link #state} applies to, as {@link BlockNode#extents}. */
+    default void extents(BlockNode node, long offset, long length, ExtentSink to)
+            throws BlockIoException {
+        node.extents(offset, length, to);
     }
 
     /** {@code base:allocation}. proto.md, "`base:allocation` metadata context". */
@@ -43,8 +45,8 @@ sealed interface MetaContext {
         }
 
         @Override
-        public int state(Extent extent) {
-            return (extent.data() ? 0 : HOLE) | (extent.zero() ? ZERO : 0);
+        public int state(boolean data, boolean zero, int depth) {
+            return (data ? 0 : HOLE) | (zero ? ZERO : 0);
         }
     }
 
@@ -61,8 +63,8 @@ sealed interface MetaContext {
         }
 
         @Override
-        public int state(Extent extent) {
-            return extent.depth();
+        public int state(boolean data, boolean zero, int depth) {
+            return depth;
         }
     }
 
@@ -82,15 +84,20 @@ sealed interface MetaContext {
         }
 
         @Override
-        public Extent extentAt(BlockNode node, long offset, long length) {
-            long end = bitmap.runEnd(offset, offset + length);
-            boolean dirty = bitmap.isDirty(offset);
-            return new Extent(offset, end - offset, dirty, false, 1);
+        public void extents(BlockNode node, long offset, long length, ExtentSink to) {
+            long limit = offset + length;
+            long at = offset;
+            boolean more = true;
+            while (more && at < limit) {
+                long end = bitmap.runEnd(at, limit);
+                more = to.run(end - at, bitmap.isDirty(at), false, 1);
+                at = end;
+            }
         }
 
         @Override
-        public int state(Extent extent) {
-            return extent.data() ? DIRTY : 0;
+        public int state(boolean data, boolean zero, int depth) {
+            return data ? DIRTY : 0;
         }
     }
 

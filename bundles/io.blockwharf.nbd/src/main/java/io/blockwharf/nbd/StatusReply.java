@@ -2,7 +2,7 @@ package io.blockwharf.nbd;
 
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
-import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.nbd.wire.CommandFlags;
 import io.blockwharf.nbd.wire.NbdError;
 import io.blockwharf.nbd.wire.ReplyStyle;
@@ -15,7 +15,7 @@ import java.lang.foreign.MemorySegment;
  * NBD_CMD_BLOCK_STATUS; EXTENDED_HEADERS for its payload. Owned by the thread that serves the
  * connection.
  */
-final class StatusReply {
+final class StatusReply implements ExtentSink {
     /** Extents in one chunk, on a thread of its own and on a loop that others wait for. */
     private static final int MAX_EXTENTS = 131072;
 
@@ -30,6 +30,31 @@ final class StatusReply {
     private final boolean shared;
     private long length;
     private long chosen;
+
+    // The chunk that is being written
+
+    private MetaContext context;
+    private MemorySegment out;
+    private int position;
+
+    /** Extents that it has, and may have. */
+    private int count;
+
+    private int room;
+
+    /** Runs that may still be looked at: neighbours of the same state become one extent. */
+    private int looks;
+
+    /** Where the next run begins, where the request ends, and how far extents may reach. */
+    private long at;
+
+    private long end;
+    private long limit;
+
+    /** The extent that is not written yet, because it may go on. */
+    private long runLength;
+
+    private int runState;
 
     /**
      * For one connection.
@@ -126,47 +151,57 @@ final class StatusReply {
             int share,
             boolean last)
             throws BlockIoException {
-        int headerBytes = style.statusHeaderBytes();
-        int most = (share - headerBytes) / style.statusExtentBytes();
-        most = Math.min(most, shared ? MAX_EXTENTS_SHARED : MAX_EXTENTS);
         boolean one = header.has(CommandFlags.REQ_ONE);
-        if (one) {
-            most = 1;
-        }
-        long limit =
+        int most = (share - style.statusHeaderBytes()) / style.statusExtentBytes();
+        room = one ? 1 : Math.min(most, shared ? MAX_EXTENTS_SHARED : MAX_EXTENTS);
+        looks = room + 1;
+        this.context = context;
+        this.out = out;
+        at = header.offset();
+        end = at + length;
+        limit =
                 one
-                        ? length
-                        : Math.min(style.maxStatusLength(), admission.size() - header.offset());
-        long at = header.offset();
-        long end = at + length;
-        int count = 0;
-        int position = start + headerBytes;
-        long runLength = 0;
-        int runState = 0;
-        for (int calls = 0; at < end && calls <= most; calls++) {
-            Extent extent = context.extentAt(node, at, end - at);
-            int state = context.state(extent);
-            long n = Math.min(extent.end() - at, header.offset() + limit - at);
-            if (runLength > 0 && (state != runState || runLength + n > style.maxStatusLength())) {
-                position += style.statusExtent(out, position, runLength, runState);
-                count++;
-                runLength = 0;
-                if (count == most) {
-                    break;
-                }
-            }
-            if (n <= 0) {
-                break;
-            }
-            runState = state;
-            runLength += n;
-            at += n;
-        }
+                        ? end
+                        : at
+                                + Math.min(
+                                        style.maxStatusLength(),
+                                        admission.size() - header.offset());
+        position = start + style.statusHeaderBytes();
+        count = 0;
+        runLength = 0;
+        long before;
+        do {
+            before = at;
+            context.extents(node, at, end - at, this);
+        } while (at > before && at < end && looks > 0);
         if (runLength > 0) {
-            position += style.statusExtent(out, position, runLength, runState);
-            count++;
+            endRun();
         }
         style.statusHeader(out, start, header.cookie(), header.offset(), context.id(), count, last);
         return position - start;
+    }
+
+    @Override
+    public boolean run(long bytes, boolean data, boolean zero, int depth) {
+        int state = context.state(data, zero, depth);
+        long n = Math.min(bytes, limit - at);
+        if (runLength > 0 && (state != runState || runLength + n > style.maxStatusLength())) {
+            endRun();
+        }
+        if (count == room || n <= 0) {
+            looks = 0;
+            return false;
+        }
+        runState = state;
+        runLength += n;
+        at += n;
+        looks--;
+        return at < end && looks > 0;
+    }
+
+    private void endRun() {
+        position += style.statusExtent(out, position, runLength, runState);
+        count++;
+        runLength = 0;
     }
 }

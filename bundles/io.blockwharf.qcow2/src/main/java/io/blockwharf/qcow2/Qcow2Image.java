@@ -7,6 +7,7 @@ import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.block.ImageDescription;
 import io.blockwharf.api.block.ImageDescription.Qcow2CompressionType;
@@ -553,6 +554,12 @@ final class Qcow2Image implements BlockImage {
     public Extent extentAt(long offset, long length) throws BlockIoException {
         checkUsable();
         return reader.extentAt(offset, length, size);
+    }
+
+    @Override
+    public void extents(long offset, long length, ExtentSink to) throws BlockIoException {
+        checkUsable();
+        reader.extents(offset, length, size, to);
     }
 
     @Override

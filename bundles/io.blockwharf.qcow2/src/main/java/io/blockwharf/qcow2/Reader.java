@@ -4,6 +4,7 @@ import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.qcow2.Cursor.Kind;
@@ -241,6 +242,41 @@ final class Reader {
             slice.extent = described;
         }
         return run;
+    }
+
+    /** Tells of runs as far as one slice, and what has no L2 table around it, describes them. */
+    void extents(long offset, long length, long size, ExtentSink to) throws BlockIoException {
+        Scratch scratch = scratches.take();
+        try {
+            Cursor cursor = scratch.cursor;
+            long end = Math.min(offset + length, size);
+            Slice slice = null;
+            boolean more = true;
+            for (long at = offset; more && at < end; at += cursor.length) {
+                mapping.find(at, size - at, cursor, true);
+                if (slice != null && cursor.slice != slice) {
+                    return;
+                }
+                slice = cursor.slice;
+                more = tell(at, cursor, to);
+            }
+        } finally {
+            scratches.give(scratch);
+        }
+    }
+
+    /** Tells of the cursor's run. Shortens it to what was told. */
+    private boolean tell(long at, Cursor cursor, ExtentSink to) throws BlockIoException {
+        boolean stored = isStored(cursor);
+        if (stored || cursor.kind == Kind.ZERO) {
+            return to.run(cursor.length, stored, !stored, 1);
+        }
+        if (backing.isEmpty() || at >= backing.get().length()) {
+            return to.run(cursor.length, false, true, 0);
+        }
+        Extent there = below(at, Math.min(at + cursor.length, backing.get().length()));
+        cursor.length = there.length();
+        return there.tell(at, to);
     }
 
     /** Clusters that are stored in parts count as a whole: they are about to be. */

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.RequestFlags;
@@ -203,6 +204,37 @@ class RandomOperationsTest {
                 }
             }
             at = extent.end();
+        }
+        agreesWithItself(disk);
+    }
+
+    /** Who is told of many runs at once is told the same. */
+    private static void agreesWithItself(Disk disk) throws Exception {
+        long[] at = {0};
+        while (at[0] < SIZE) {
+            long before = at[0];
+            disk.image.extents(
+                    before,
+                    SIZE - before,
+                    (length, data, zero, depth) -> {
+                        for (long i = at[0]; i < Math.min(SIZE, at[0] + length); i += 512) {
+                            Extent alone = extentAt(disk, i);
+                            assertEquals(alone.data(), data);
+                            assertEquals(alone.zero(), zero);
+                            assertEquals(alone.depth(), depth);
+                        }
+                        at[0] += length;
+                        return at[0] % 3 != 0;
+                    });
+            assertTrue(at[0] > before);
+        }
+    }
+
+    private static Extent extentAt(Disk disk, long offset) {
+        try {
+            return disk.image.extentAt(offset, 512);
+        } catch (BlockIoException e) {
+            throw new AssertionError(e);
         }
     }
 

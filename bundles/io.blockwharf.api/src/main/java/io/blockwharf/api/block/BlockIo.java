@@ -68,6 +68,15 @@ public interface BlockIo {
     Extent extentAt(long offset, long length) throws BlockIoException;
 
     /**
+     * Describes the runs from {@code offset} on, as {@link #extentAt} does one of them. Ends when
+     * they are {@code length} bytes or more together, when no more are wanted, and after any run
+     * where it suits the implementation: the caller asks again for the rest.
+     */
+    default void extents(long offset, long length, ExtentSink to) throws BlockIoException {
+        extentAt(offset, length).tell(offset, to);
+    }
+
+    /**
      * Reads like {@link #read} if that can be done without waiting for a device.
      *
      * @return false when nothing was read because it would block

@@ -26,6 +26,15 @@ public record Extent(long offset, long length, boolean data, boolean zero, int d
         return offset + length;
     }
 
+    /**
+     * Tells of the part of the run from {@code position} on, which lies in it.
+     *
+     * @return whether the next run is wanted
+     */
+    public boolean tell(long position, ExtentSink to) {
+        return to.run(end() - position, data, zero, depth);
+    }
+
     /** Whether a byte lies in the run. */
     public boolean contains(long position) {
         return position >= offset && position - offset < length;

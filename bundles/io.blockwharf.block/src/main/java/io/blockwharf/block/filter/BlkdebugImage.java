@@ -4,6 +4,7 @@ import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.JsonFilename;
 import io.blockwharf.block.filter.BlkdebugOptions.BlkdebugEvent;
@@ -89,6 +90,12 @@ final class BlkdebugImage extends FilterImage {
     public Extent extentAt(long offset, long length) throws BlockIoException {
         rules.check(BlkdebugIOType.BLOCK_STATUS, offset, length);
         return child.extentAt(offset, length);
+    }
+
+    @Override
+    public void extents(long offset, long length, ExtentSink to) throws BlockIoException {
+        rules.check(BlkdebugIOType.BLOCK_STATUS, offset, length);
+        child.extents(offset, length, to);
     }
 
     @Override

@@ -5,6 +5,7 @@ import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockLimits;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.api.block.IoVector;
 
 import java.util.Optional;
@@ -66,6 +67,11 @@ abstract class FilterImage implements BlockImage {
     @Override
     public Extent extentAt(long offset, long length) throws BlockIoException {
         return child.extentAt(offset, length);
+    }
+
+    @Override
+    public void extents(long offset, long length, ExtentSink to) throws BlockIoException {
+        child.extents(offset, length, to);
     }
 
     @Override

@@ -8,6 +8,7 @@ import io.blockwharf.api.block.ChildRole;
 import io.blockwharf.api.block.DirectAccess;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.Permission;
@@ -341,6 +342,15 @@ class NodeHandle implements BlockNode {
             return node.image().extentAt(offset, length);
         }
         return node.slowPath().extentAt(offset, length);
+    }
+
+    @Override
+    public void extents(long offset, long length, ExtentSink to) throws BlockIoException {
+        if (node.inside(offset, length)) {
+            node.image().extents(offset, length, to);
+        } else {
+            node.slowPath().extents(offset, length, to);
+        }
     }
 
     @Override

@@ -3,6 +3,7 @@ package io.blockwharf.core.graph;
 import io.blockwharf.api.block.BlockImage;
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.api.block.IoVector;
 
 import java.lang.foreign.Arena;
@@ -232,6 +233,17 @@ final class SlowPath {
         long from = down(offset);
         long to = Math.min(up(offset + Math.max(1, length)), stored);
         return image.extentAt(from, to - from);
+    }
+
+    void extents(long offset, long length, ExtentSink to) throws BlockIoException {
+        long stored = node.imageLength();
+        if (offset < stored && down(offset) == offset) {
+            node.check(offset, Math.max(1, length));
+            long end = Math.min(up(offset + Math.max(1, length)), stored);
+            image.extents(offset, end - offset, to);
+        } else {
+            extentAt(offset, length).tell(offset, to);
+        }
     }
 
     // --- Blocks ------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockQueue;
 import io.blockwharf.api.block.DirectAccess;
 import io.blockwharf.api.block.Extent;
+import io.blockwharf.api.block.ExtentSink;
 import io.blockwharf.api.block.HostExtent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.linux.LinuxException;
@@ -153,6 +154,16 @@ final class UserHandle extends NodeHandle {
         gate.enter();
         try {
             return super.extentAt(offset, length);
+        } finally {
+            gate.exit();
+        }
+    }
+
+    @Override
+    public void extents(long offset, long length, ExtentSink to) throws BlockIoException {
+        gate.enter();
+        try {
+            super.extents(offset, length, to);
         } finally {
             gate.exit();
         }

@@ -437,6 +437,7 @@ class GraphChangeTest {
                     List.of(
                             () -> user.read(0, buffer()),
                             () -> user.extentAt(0, BLOCK),
+                            () -> user.extents(0, BLOCK, (_, _, _, _) -> false),
                             user::flush,
                             () -> user.openQueue(1).close());
             List<Thread> callers = new ArrayList<>();
@@ -468,7 +469,7 @@ class GraphChangeTest {
                 caller.join();
             }
             assertEquals(null, failure.get());
-            assertEquals(3, driver.images.get("n").calls.size()); // read, extent, flush
+            assertEquals(4, driver.images.get("n").calls.size()); // read, extent twice, flush
         }
     }
 

@@ -282,6 +282,29 @@ class NodeHandleTest {
         assertEquals(Extent.data(0, 515), node.extentAt(0, 1024));
         assertEquals(Extent.hole(515, 509), node.extentAt(515, 1));
         assertEquals(Errno.EINVAL, errno(() -> node.extentAt(1024, 1)));
+        assertEquals("data 515 zero 509 ", runs(node, 0));
+        assertEquals("data 3 zero 509 ", runs(node, 512));
+        assertEquals("data 2 zero 509 ", runs(node, 513));
+        assertEquals("zero 9 ", runs(node, 1015));
+        assertEquals(Errno.EINVAL, errno(() -> node.extents(1024, 1, (_, _, _, _) -> true)));
+    }
+
+    /** What a walk from an offset to the end is told. */
+    private static String runs(BlockNode node, long offset) throws BlockIoException {
+        StringBuilder told = new StringBuilder();
+        long[] at = {offset};
+        while (at[0] < node.length()) {
+            node.extents(
+                    at[0],
+                    node.length() - at[0],
+                    (length, data, zero, _) -> {
+                        assertEquals(data, !zero);
+                        told.append(data ? "data " : "zero ").append(length).append(' ');
+                        at[0] += length;
+                        return at[0] < node.length();
+                    });
+        }
+        return told.toString();
     }
 
     // --- Requests that do not fit ----------------------------------------------------------------
