@@ -31,6 +31,12 @@ public final class NbdScaleBenchmark {
     private static final long IDLE_LIMIT_KIB = 100 << 10;
     private static final int ACTIVE_CLIENTS = 64;
     private static final double MAP_TARGET = 3;
+    private static final long QCOW2_STRIDE = 128 << 10;
+
+    /** Options of nodes, up to the file's name. */
+    private static final String RAW = "driver=file,filename=";
+
+    private static final String QCOW2 = "driver=qcow2,file.driver=file,file.filename=";
 
     private final Options options;
     private final StringBuilder text = new StringBuilder();
@@ -102,20 +108,41 @@ public final class NbdScaleBenchmark {
 
     /** Ours takes any number of clients here; qemu-nbd and nbdkit do by themselves. */
     private Server ours() {
+        return ours("", RAW, "");
+    }
+
+    private Server ours(String variant, String node, String iothread) {
         String program = options.blockwharf().toString();
         return new Server(
                 Server.BLOCKWHARF,
-                "",
+                variant,
                 (socket, service) ->
                         List.of(
                                 program,
+                                "--object",
+                                "iothread,id=t0",
                                 "--blockdev",
-                                "file,read-only=on,node-name=disk,filename="
-                                        + service.file().path(),
+                                "node-name=disk,read-only=on," + node + service.file().path(),
                                 "--nbd-server",
                                 "max-connections=0,addr.type=unix,addr.path=" + socket,
                                 "--export",
-                                "nbd,id=e,node-name=disk"));
+                                "nbd,id=e,node-name=disk" + iothread));
+    }
+
+    private static Server qemuNbdOfQcow2() {
+        return new Server(
+                Server.QEMU_NBD,
+                "",
+                (socket, service) ->
+                        List.of(
+                                Server.QEMU_NBD,
+                                "--read-only",
+                                "--persistent",
+                                "--shared=0",
+                                "--socket=" + socket,
+                                "--export-name=" + Server.EXPORT,
+                                "--image-opts",
+                                QCOW2 + service.file().path() + ",file.locking=off"));
     }
 
     private Map<Server, Server.Running> start(DataFile file, List<Server> servers)
@@ -147,10 +174,28 @@ public final class NbdScaleBenchmark {
     // Extents
 
     private void extents() throws IOException, InterruptedException {
-        DataFile file = sparse(directory.resolve("sparse"));
-        List<Server> servers = List.of(ours(), Server.qemuNbd("threads"), Server.nbdkit(16));
+        DataFile file = sparse(directory.resolve("sparse"), SPARSE_BYTES);
+        extents(
+                "a sparse file of 1 TiB",
+                file,
+                List.of(ours(), Server.qemuNbd("threads"), Server.nbdkit(16)));
+        List<Server> servers = List.of(ours("", QCOW2, ""), qemuNbdOfQcow2());
+        DataFile wide = qcow2(file, directory.resolve("wide.qcow2"));
+        Files.delete(file.path());
+        extents("a qcow2 image of 1 TiB", wide, servers);
+        Files.delete(wide.path());
+        DataFile narrow = sparse(directory.resolve("narrow"), EXTENTS * QCOW2_STRIDE);
+        DataFile dense = qcow2(narrow, directory.resolve("dense.qcow2"));
+        Files.delete(narrow.path());
+        extents("a qcow2 image of 12 GiB", dense, servers);
+        Files.delete(dense.path());
+    }
+
+    private void extents(String title, DataFile file, List<Server> servers)
+            throws IOException, InterruptedException {
         Map<Server, List<Double>> seconds = new LinkedHashMap<>();
         Map<Server, Long> requests = new LinkedHashMap<>();
+        Map<Tool, Map<Server, List<Double>>> tools = new LinkedHashMap<>();
         Map<Server, Server.Running> running = start(file, servers);
         try {
             for (int round = -20; round < options.rounds(); round++) { // until it is compiled
@@ -160,7 +205,7 @@ public final class NbdScaleBenchmark {
                         long begin = System.nanoTime();
                         MapClient.Walk walk = client.walk();
                         double took = (System.nanoTime() - begin) / 1e9;
-                        if (walk.data() != (long) EXTENTS * EXTENT_BYTES
+                        if (walk.data() < (long) EXTENTS * EXTENT_BYTES
                                 || walk.runs() < 2L * EXTENTS - 1) {
                             throw new IOException(server.title() + " has found " + walk);
                         }
@@ -171,29 +216,93 @@ public final class NbdScaleBenchmark {
                     }
                 }
             }
+            for (int round = 0; round < options.rounds(); round++) {
+                for (Tool tool : Tool.values()) {
+                    for (Server server : servers) {
+                        tools.computeIfAbsent(tool, _ -> new LinkedHashMap<>())
+                                .computeIfAbsent(server, _ -> new ArrayList<>())
+                                .add(tool.map(running.get(server).socket()));
+                    }
+                }
+            }
         } finally {
             stop(running);
         }
-        text.append("\n## Block status of a sparse file of 1 TiB with 100,000 extents\n\n")
+        text.append("\n## Block status of " + title + " with 100,000 extents\n\n")
                 .append("One client walks through all of it, one request after the other.\n\n")
-                .append("| Server | ms | requests | times slower than ours |\n|---|---|---|---|\n");
+                .append(
+                        "| Server | ms | requests | times slower than ours | nbdinfo --map, ms |"
+                                + " qemu-img map, ms |\n|---|---|---|---|---|---|\n");
         double ours = median(seconds.get(servers.getFirst()));
         for (Server server : servers) {
             double took = median(seconds.get(server));
             row(
-                    "| %s | %.1f | %d | %.2f |",
-                    server.title(), took * 1e3, requests.get(server), took / ours);
+                    "| %s | %.1f | %d | %.2f | %.1f | %.1f |",
+                    server.title(),
+                    took * 1e3,
+                    requests.get(server),
+                    took / ours,
+                    median(tools.get(Tool.NBDINFO).get(server)) * 1e3,
+                    median(tools.get(Tool.QEMU_IMG).get(server)) * 1e3);
         }
         verdict(
                 median(seconds.get(servers.get(1))) / ours >= MAP_TARGET,
                 "at least 3 times as fast as qemu-nbd");
-        Files.delete(file.path());
     }
 
-    private static DataFile sparse(Path path) throws IOException {
+    /** A program that shows an export's map. */
+    private enum Tool {
+        NBDINFO("nbdinfo", "--map"),
+        QEMU_IMG("qemu-img", "map", "--output=json");
+
+        private final List<String> command;
+
+        Tool(String... command) {
+            this.command = List.of(command);
+        }
+
+        /** Seconds that it takes. */
+        double map(Path socket) throws IOException, InterruptedException {
+            List<String> all = new ArrayList<>(command);
+            all.add("nbd+unix:///" + Server.EXPORT + "?socket=" + socket);
+            long begin = System.nanoTime();
+            run(all);
+            return (System.nanoTime() - begin) / 1e9;
+        }
+    }
+
+    private static void run(List<String> command) throws IOException, InterruptedException {
+        int status =
+                new ProcessBuilder(command)
+                        .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                        .redirectError(ProcessBuilder.Redirect.INHERIT)
+                        .start()
+                        .waitFor();
+        if (status != 0) {
+            throw new IOException(String.join(" ", command) + ": status " + status);
+        }
+    }
+
+    /** Stored compressed, because only the map is of interest. */
+    private static DataFile qcow2(DataFile from, Path to) throws IOException, InterruptedException {
+        run(
+                List.of(
+                        "qemu-img",
+                        "convert",
+                        "-f",
+                        "raw",
+                        "-c",
+                        "-O",
+                        "qcow2",
+                        from.path().toString(),
+                        to.toString()));
+        return new DataFile(to, from.size());
+    }
+
+    private static DataFile sparse(Path path, long size) throws IOException {
         ByteBuffer block = ByteBuffer.allocateDirect(EXTENT_BYTES);
         DataFile.fill(block);
-        long stride = SPARSE_BYTES / EXTENTS & -EXTENT_BYTES;
+        long stride = size / EXTENTS & -EXTENT_BYTES;
         try (var file =
                 FileChannel.open(path, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
             for (int i = 0; i < EXTENTS; i++) {
@@ -202,15 +311,20 @@ public final class NbdScaleBenchmark {
             file.force(true);
         }
         try (var file = new java.io.RandomAccessFile(path.toFile(), "rw")) {
-            file.setLength(SPARSE_BYTES);
+            file.setLength(size);
         }
-        return new DataFile(path, SPARSE_BYTES);
+        return new DataFile(path, size);
     }
 
     // Idle clients
 
     private void idleClients(DataFile file) throws IOException, InterruptedException {
-        List<Server> servers = List.of(ours(), Server.qemuNbd("threads"), Server.nbdkit(1));
+        List<Server> servers =
+                List.of(
+                        ours(),
+                        ours("iothread", RAW, ",iothread=t0"),
+                        Server.qemuNbd("threads"),
+                        Server.nbdkit(1));
         text.append("\n## 1,000 idle clients\n\n")
                 .append("Connected, each after one request. CPU in the ten seconds after.\n\n")
                 .append(
