@@ -116,16 +116,18 @@ class TlsTest {
     private final class Secure implements AutoCloseable {
         private final Arena arena = Arena.ofShared();
         private final Link link;
+        private final FdSocket socket;
+        private final SSLEngine engine;
 
         Secure(String... versions) throws Exception {
-            FdSocket socket = FdSocket.connect(new SocketAddress.Unix(server.socket.toString()));
+            socket = FdSocket.connect(new SocketAddress.Unix(server.socket.toString()));
             Link plain = new PlainLink(socket);
             receive(plain, 18);
             send(plain, ByteBuffer.allocate(4).putInt(3));
             send(plain, option(5, NOTHING));
             ByteBuffer answer = receive(plain, 20);
             assertEquals(1, answer.getInt(12));
-            SSLEngine engine = context().createSSLEngine();
+            engine = context().createSSLEngine();
             engine.setUseClientMode(true);
             if (versions.length > 0) {
                 engine.setEnabledProtocols(versions);
@@ -193,6 +195,14 @@ class TlsTest {
             send(link, request(0, 2, offset, length, NOTHING));
             assertEquals(0, receive(link, 16).getInt(4));
             return receive(link, length).array();
+        }
+
+        /** TLS 1.3: updates the keys, and demands the same. TLS 1.2: a new handshake. */
+        void newKeys() throws IOException {
+            engine.beginHandshake();
+            ByteBuffer message = ByteBuffer.allocate(engine.getSession().getPacketBufferSize());
+            engine.wrap(ByteBuffer.wrap(NOTHING), message);
+            send(new PlainLink(socket), message);
         }
 
         @Override
@@ -292,6 +302,54 @@ class TlsTest {
         letIn = false;
         try (Secure client = new Secure()) {
             assertThrows(IOException.class, () -> client.ask(3, NOTHING));
+        }
+    }
+
+    /** RFC 8446, 4.6.3. */
+    @ParameterizedTest
+    @ValueSource(strings = {"disk", "loop"})
+    void keysAreUpdatedAsOftenAsDataIsSent(String export) throws Exception {
+        try (Secure client = new Secure("TLSv1.3")) {
+            client.ask(7, Client.infoData(export));
+            for (int i = 0; i < 20; i++) {
+                client.newKeys();
+                client.newKeys();
+                client.write(i, new byte[] {(byte) i});
+                client.newKeys();
+                assertArrayEquals(new byte[] {(byte) i}, client.read(i, 1));
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "disk, TLSv1.3, 1000",
+        "loop, TLSv1.3, 1000",
+        "disk, TLSv1.2, 1",
+        "loop, TLSv1.2, 1"
+    })
+    void keyUpdatesWithoutEndAndNewHandshakesEndTheConnection(
+            String export, String version, int times) throws Exception {
+        try (Secure client = new Secure(version)) {
+            client.ask(7, Client.infoData(export));
+            assertThrows(
+                    IOException.class,
+                    () -> {
+                        for (int i = 0; i < times; i++) {
+                            client.newKeys();
+                        }
+                        client.receive(client.link, 1);
+                    });
+            awaitNoClients();
+        }
+        try (Secure client = new Secure(version)) {
+            assertEquals(1, client.ask(3, NOTHING));
+        }
+    }
+
+    private void awaitNoClients() {
+        while (!server.server.clients().isEmpty()) {
+            Thread.onSpinWait();
         }
     }
 

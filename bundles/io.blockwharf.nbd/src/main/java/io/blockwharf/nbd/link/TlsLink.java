@@ -36,6 +36,13 @@ public final class TlsLink implements Link {
 
     private static final int MANY_RECORDS = 16;
 
+    /**
+     * Records without data that a peer may send in a row: key updates (RFC 8446, 4.6.3), tickets,
+     * empty ones. They cost more to take than to send, and there is no end to them.
+     */
+    private static final int MOST_WITHOUT_DATA = 32;
+
+    private static final String TLS_13 = "TLSv1.3";
     private static final int RANGES = 64;
     private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
 
@@ -69,6 +76,9 @@ public final class TlsLink implements Link {
     private final long[] lengths = new long[RANGES];
     private int first;
     private int count;
+
+    /** Records without data since the last one with some. */
+    private int withoutData;
 
     private TlsLink(FdSocket socket, SSLEngine engine) {
         this.socket = socket;
@@ -219,6 +229,7 @@ public final class TlsLink implements Link {
             Status status;
             try {
                 status = unwrap(target);
+                answer(status, target.position() > before);
             } catch (SSLException e) {
                 sayWhy();
                 throw e;
@@ -232,11 +243,6 @@ public final class TlsLink implements Link {
             if (status == Status.CLOSED) {
                 return 0;
             }
-            if (engine.getHandshakeStatus() == HandshakeStatus.NEED_TASK) {
-                runTasks();
-            } else if (engine.getHandshakeStatus() == HandshakeStatus.NEED_WRAP && hasRoom()) {
-                wrap(NOTHING); // an answer to a key update; leaves with what is sent next
-            }
             if (status == Status.BUFFER_UNDERFLOW) {
                 long n = fill();
                 if (n <= 0) {
@@ -244,6 +250,31 @@ public final class TlsLink implements Link {
                 }
             }
         }
+    }
+
+    /**
+     * Deals with what a record was besides data. A key update is answered; the answer leaves with
+     * what is sent next, or when there is no room for more of them. A new handshake (TLS 1.2) is
+     * refused, as by GnuTLS: it would be work that a client can ask for at will.
+     */
+    private void answer(Status status, boolean data) throws IOException {
+        if (data) {
+            withoutData = 0;
+        } else if (status == Status.OK && ++withoutData > MOST_WITHOUT_DATA) {
+            throw new SSLException("too many records without data");
+        }
+        HandshakeStatus next = engine.getHandshakeStatus();
+        if (next == HandshakeStatus.NOT_HANDSHAKING || status == Status.CLOSED) {
+            return;
+        }
+        if (next != HandshakeStatus.NEED_WRAP
+                || !engine.getSession().getProtocol().equals(TLS_13)) {
+            throw new SSLException("renegotiation is not allowed");
+        }
+        if (!hasRoom() && !sendEncrypted()) {
+            throw new SSLException("answers to key updates are not taken");
+        }
+        wrap(NOTHING);
     }
 
     private ByteBuffer viewIn(MemorySegment into, long offset, long length) {
