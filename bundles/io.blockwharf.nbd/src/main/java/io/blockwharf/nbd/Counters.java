@@ -39,6 +39,19 @@ final class Counters {
     long bytesWritten;
     long inFlight;
 
+    /** Whether anything was changed on the disk. */
+    boolean changed;
+
+    /** When the socket gave something last, in {@link System#nanoTime}. */
+    long arrived = System.nanoTime();
+
+    /**
+     * Requests that were carried out without the queue, by kind, and whose replies are not sent.
+     */
+    private final long[] inline = new long[KINDS];
+
+    private boolean anyInline;
+
     /** The bins of each kind, one kind after the other. */
     private final long[] times = new long[KINDS * BINS];
 
@@ -54,6 +67,35 @@ final class Counters {
     void took(int kind, long nanos, long requests) {
         int bits = Long.SIZE - Long.numberOfLeadingZeros(Math.max(0, nanos));
         times[kind * BINS + Math.clamp(bits - FIRST_BOUNDARY, 0, BINS - 1)] += requests;
+    }
+
+    /** A request was carried out here and now; its time is known when its reply has been sent. */
+    void done(int kind) {
+        inline[kind]++;
+        anyInline = true;
+    }
+
+    /** It turns out that one was not. */
+    void notDone(int kind) {
+        inline[kind]--;
+    }
+
+    /**
+     * All replies have been sent. One reading of the clock for all of a batch: that is what a
+     * client waits for.
+     */
+    void sent() {
+        if (!anyInline) {
+            return;
+        }
+        long took = System.nanoTime() - arrived;
+        for (int kind = 0; kind < KINDS; kind++) {
+            if (inline[kind] > 0) {
+                took(kind, took, inline[kind]);
+                inline[kind] = 0;
+            }
+        }
+        anyInline = false;
     }
 
     /** Numbers that belong roughly together. */

@@ -259,7 +259,7 @@ final class NbdSession {
         boolean wrote = false;
         TraceEvent.NBD_CLIENT_LEFT.record(number);
         if (transmission != null) {
-            wrote = transmission.wrote();
+            wrote = transmission.counters().changed;
             transmission.close();
         }
         synchronized (ending) {

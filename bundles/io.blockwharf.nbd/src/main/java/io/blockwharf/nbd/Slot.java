@@ -3,6 +3,7 @@ package io.blockwharf.nbd;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.linux.NativeMemory;
+import io.blockwharf.nbd.wire.RequestHeader;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -59,6 +60,12 @@ final class Slot implements AutoCloseable {
         this.offset = offset;
         this.length = length;
         progress = 0;
+    }
+
+    /** Takes over a request, or what is left of it. */
+    void describe(int command, RequestHeader header, long offset, long length, long arrived) {
+        describe(command, header.flags(), header.cookie(), header.offset(), offset, length);
+        this.arrived = arrived;
     }
 
     /** Bytes of memory that this slot holds. */
