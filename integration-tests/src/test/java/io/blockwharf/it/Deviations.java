@@ -18,9 +18,6 @@ import java.util.stream.Stream;
 final class Deviations {
     private static final Path README = Path.of("README.md");
 
-    /** No differences at all. */
-    static final Deviations NONE = new Deviations(List.of());
-
     private final List<String> rows;
     private final Set<String> met = new HashSet<>();
 

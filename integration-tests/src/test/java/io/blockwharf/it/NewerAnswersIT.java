@@ -27,8 +27,8 @@ import java.util.stream.Stream;
 class NewerAnswersIT {
     private static final Path CASES = Path.of("src/test/resources/differential/qemu10");
 
-    private static final Deviations MORE =
-            Deviations.under("### Members that QEMU 10.0 does not have");
+    private static final Deviations LEFT_OUT =
+            Deviations.under("### Members that are not compared with QEMU 10.0's");
 
     private static final Deviations OTHER =
             Deviations.under("### Answers that differ from QEMU 10.0's");
@@ -50,13 +50,13 @@ class NewerAnswersIT {
     @Order(1)
     @TestFactory
     Stream<DynamicContainer> sessions() throws IOException {
-        return new Sessions(pair, MORE, Deviations.NONE, OTHER).in(CASES);
+        return new Sessions(pair, LEFT_OUT, LEFT_OUT, OTHER).in(CASES);
     }
 
     @Order(2)
     @Test
     void everyDeviationWasMet() {
         assertEquals(Set.of(), OTHER.notMet());
-        assertEquals(Set.of(), MORE.notMet());
+        assertEquals(Set.of(), LEFT_OUT.notMet());
     }
 }

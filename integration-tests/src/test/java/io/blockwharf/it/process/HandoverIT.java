@@ -107,6 +107,15 @@ class HandoverIT {
         return which.equals("ours") ? Daemon.PROGRAM : NewerPeers.program("qemu-storage-daemon");
     }
 
+    /**
+     * Python: whether a daemon is to be asked for an image that the other one has. Writers of raw
+     * images share them. QEMU's leaves the file active and the image not, and after the next try
+     * still goes by the length that the file had then.
+     */
+    private static String refusal(String which, String format) {
+        return which.equals("ours") && format.equals("qcow2") ? "True" : "False";
+    }
+
     @ParameterizedTest(name = "{0} to {1} and back, {2} {3}")
     @CsvSource(
             delimiter = '|',
@@ -131,6 +140,11 @@ class HandoverIT {
                     h.pwrite(b"s" * M, 0)
                     stop = threading.Event()
                     faults = []
+                    def kept(qmp, fails):
+                        if fails:
+                            assert qmp.error("blockdev-set-active", active=True).startswith(
+                                'Failed to get "write" lock')
+                            assert qmp.active() == [False, False]
                     def look(h):
                         while not stop.is_set():
                             if h.pread(64 * K, 128 * K) != b"s" * 64 * K:
@@ -141,9 +155,7 @@ class HandoverIT {
                     reader.start()
                     try:
                         for i in range(%d):
-                            assert there.error("blockdev-set-active", active=True).startswith(
-                                'Failed to get "write" lock')
-                            assert not all(there.active())
+                            kept(there, %s)
                             h.pwrite(bytes([i]) * 256 * K, (i + 1) * M)
                             h.pwrite(b"h" * 700, (i + 1) * M + 300 * K + 100)
                             here("blockdev-set-active", node_name="disk", active=False)
@@ -161,8 +173,7 @@ class HandoverIT {
                             assert there.active() == [True, True]
                             assert t.pread(256 * K, (i + 1) * M) == bytes([i]) * 256 * K
                             assert t.pread(700, (i + 1) * M + 300 * K + 100) == b"h" * 700
-                            assert here.error("blockdev-set-active", active=True).startswith(
-                                'Failed to get "write" lock')
+                            kept(here, %s)
                             t.pwrite(b"t" * 512 * K, (i + 1) * M + 512 * K)
                             t.trim(64 * K, (i + 1) * M + 128 * K)
                             t.zero(64 * K, (i + 1) * M)
@@ -177,7 +188,7 @@ class HandoverIT {
                         reader.join()
                     assert not faults, faults
                     """
-                            .formatted(ROUNDS));
+                            .formatted(ROUNDS, refusal(second, format), refusal(first, format)));
         }
         assertTrue(
                 format.equals("raw")
@@ -214,7 +225,7 @@ class HandoverIT {
                     t = connect("@DIR@/b")
                     t.pwrite(b"y" * M, 4 * M)
                     t.shutdown()
-                    there("block-export-del", id="e")
+                    there("block-export-del", id="e", mode="hard")
                     there("block_resize", node_name="disk", size=32 * M)
                     there("blockdev-set-active", active=False)
                     here("blockdev-set-active", active=True)

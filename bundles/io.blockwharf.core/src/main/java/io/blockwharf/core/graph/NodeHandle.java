@@ -152,6 +152,11 @@ class NodeHandle implements BlockNode {
         return wanted;
     }
 
+    /** The same, or what a parent's role demands. */
+    Perms asked() {
+        return user == null ? perms : wanted;
+    }
+
     /** The user asks for something else from now on. */
     void wanted(Perms asked) {
         wanted = asked;

@@ -63,7 +63,7 @@ final class Overlays {
     }
 
     private static void checkOverlay(Node base, Node overlay) {
-        if (overlay.users.stream().anyMatch(u -> u.perms().takes(Perms.CONSISTENT_READ))) {
+        if (overlay.users.stream().anyMatch(u -> u.asked().takes(Perms.CONSISTENT_READ))) {
             throw QmpException.generic("The overlay is already in use");
         }
         if (overlay.driver.filteredChild().isPresent()) {

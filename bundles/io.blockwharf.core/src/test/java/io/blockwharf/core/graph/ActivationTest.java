@@ -260,6 +260,11 @@ class ActivationTest {
         graph.add(options("base"));
         graph.add(options("over"));
         set("base", false);
+        set("over", false);
+        try (BlockNode _ = reader("over")) {
+            refused("The overlay is already in use", () -> graph.snapshot("base", "over"));
+        }
+        set("over", true);
         graph.snapshot("base", "over");
         assertEquals("base over", inactiveNodes());
         assertFalse(node("base").readOnly());
