@@ -189,8 +189,10 @@ public final class CommandLine implements Function<List<String>, Optional<String
                     ? Optional.of(chardevHelp())
                     : Optional.empty();
         } else if (found.name().equals(TRACE)) {
-            boolean asked = List.of("help", "?").contains(trace(argument).get("enable"));
-            return asked ? Optional.of(TraceOption.help()) : Optional.empty();
+            Object enable = trace(argument).get("enable");
+            return "help".equals(enable) || "?".equals(enable)
+                    ? Optional.of(TraceOption.help())
+                    : Optional.empty();
         } else if (argument.startsWith("{")) {
             return Optional.empty();
         }

@@ -100,6 +100,13 @@ class CommandLineTest {
     }
 
     @Test
+    void eventsNeedNotBeNamed() {
+        dispatcher.option("trace", "enable");
+        assertEquals(Optional.empty(), apply("-T file=x --trace events=y,file=z"));
+        assertEquals(List.of("trace{file=x}", "trace{events=y, file=z}"), dispatcher.carriedOut);
+    }
+
+    @Test
     void abbreviationsMustBeUnique() {
         dispatcher.option("explain", "");
         assertEquals(
