@@ -204,6 +204,7 @@ class CommandLineIT {
                 "--chardev null,id=a,nobogus",
                 "--daemonize --blockdev nope,node-name=n",
                 "--daemonize --bogus",
+                "--daemonize --chardev stdio,id=m --monitor m",
                 "--daemonize --pidfile /nonexistent/p",
                 "- x"
             })

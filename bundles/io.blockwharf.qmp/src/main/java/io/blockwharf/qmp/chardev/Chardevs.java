@@ -8,6 +8,7 @@ import io.blockwharf.linux.InheritedFd;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.SocketAddress;
 
+import org.osgi.framework.BundleContext;
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Deactivate;
@@ -59,10 +60,20 @@ public final class Chardevs implements QomContainer {
     private final List<SocketServer> awaitingClients = new ArrayList<>();
     private boolean stdioTaken;
 
+    /** Whether the daemon leaves its caller, and with it the terminal. */
+    private final boolean daemonized;
+
     /** No chardevs. */
     @Activate
-    public Chardevs(@Reference(service = LoggerFactory.class) Logger logger) {
+    public Chardevs(
+            BundleContext context, @Reference(service = LoggerFactory.class) Logger logger) {
+        this(logger, context.getProperty("blockwharf.ready") != null);
+    }
+
+    /** The same without a framework. */
+    public Chardevs(Logger logger, boolean daemonized) {
         this.logger = logger;
+        this.daemonized = daemonized;
     }
 
     @Deactivate
@@ -232,6 +243,9 @@ public final class Chardevs implements QomContainer {
     }
 
     private Chardev openStdio(ChardevBackend.Stdio stdio) throws LinuxException {
+        if (daemonized) {
+            throw QmpException.generic("cannot use stdio with -daemonize");
+        }
         if (stdioTaken) {
             throw QmpException.generic("cannot use stdio by multiple character devices");
         }
