@@ -233,7 +233,7 @@ final class Reader {
         }
         Extent run =
                 !stored && kind == Kind.UNALLOCATED
-                        ? new Extent(offset, end - offset, false, true, 0)
+                        ? new Extent(offset, end - offset, false, true, behindBacking())
                         : new Extent(offset, end - offset, stored, !stored, 1);
         var described = new Slice.Described<>(stored ? losses : changes, run);
         if (slice == null) {
@@ -272,7 +272,7 @@ final class Reader {
             return to.run(cursor.length, stored, !stored, 1);
         }
         if (backing.isEmpty() || at >= backing.get().length()) {
-            return to.run(cursor.length, false, true, 0);
+            return to.run(cursor.length, false, true, behindBacking());
         }
         Extent there = below(at, Math.min(at + cursor.length, backing.get().length()));
         cursor.length = there.length();
@@ -284,6 +284,11 @@ final class Reader {
         return cursor.kind == Kind.DATA
                 || cursor.kind == Kind.COMPRESSED
                 || mapping.isPartial(cursor.entry);
+    }
+
+    /** Which layer holds the zeroes behind the end of a backing file: that one, says QEMU. */
+    private int behindBacking() {
+        return backing.isPresent() ? 2 : 0;
     }
 
     private Extent below(long offset, long end) throws BlockIoException {

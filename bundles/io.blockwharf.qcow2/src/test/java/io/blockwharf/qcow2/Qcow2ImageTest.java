@@ -263,7 +263,7 @@ class Qcow2ImageTest {
             assertEquals(
                     new Extent(2 * MIB, 65536, false, true, 1), disk.image.extentAt(2 * MIB, MIB));
             Extent rest = disk.image.extentAt(3 * MIB, MIB);
-            assertTrue(rest.zero() && rest.depth() == 0);
+            assertTrue(rest.zero() && rest.depth() == 2);
             var host = disk.image.hostExtent(65536 + 10, 100).orElseThrow();
             assertTrue(host.covers(65536 + 10, 100));
             assertTrue(disk.image.hostExtent(0, 100).isEmpty());

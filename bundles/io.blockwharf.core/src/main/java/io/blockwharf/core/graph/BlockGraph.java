@@ -343,11 +343,38 @@ public final class BlockGraph implements OpenUnion {
                 child.parent = node;
             }
             nodes.put(name, node);
+            children.values().stream()
+                    .filter(child -> child.made && child.role == ChildRole.BACKING)
+                    .forEach(child -> nowNewer(child.node));
             TraceEvent.BLOCK_NODE_OPENED.record(name, options.driver());
             return node;
         } catch (RuntimeException | Error e) {
             List.copyOf(children.values()).reversed().forEach(this::detach);
             throw e;
+        }
+    }
+
+    /**
+     * A backing node that was made for a node is newer than it, as far as others can tell: QEMU
+     * opens it last.
+     */
+    private void nowNewer(Node backing) {
+        Set<Node> made = new LinkedHashSet<>();
+        addMade(backing, made);
+        for (Node node : List.copyOf(nodes.values())) {
+            if (made.contains(node)) {
+                nodes.remove(node.name);
+                nodes.put(node.name, node);
+            }
+        }
+    }
+
+    private static void addMade(Node node, Set<Node> found) {
+        found.add(node);
+        for (NodeHandle child : node.children.values()) {
+            if (child.made) {
+                addMade(child.node, found);
+            }
         }
     }
 

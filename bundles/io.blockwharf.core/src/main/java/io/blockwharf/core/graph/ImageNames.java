@@ -23,8 +23,11 @@ final class ImageNames {
     private static final String FILE = "file:";
     private static final String BACKING = "backing";
 
-    /** A name with a protocol: RFC 3986, "Scheme". A colon behind a slash is part of a path. */
-    private static final Pattern PROTOCOL = Pattern.compile("[A-Za-z][A-Za-z0-9+.-]*:.*");
+    /**
+     * A name with a protocol, which may be a driver's name. A colon behind a slash is part of a
+     * path.
+     */
+    private static final Pattern PROTOCOL = Pattern.compile("[A-Za-z][A-Za-z0-9+._-]*:.*");
 
     private ImageNames() {}
 
@@ -107,10 +110,20 @@ final class ImageNames {
             return Map.of(
                     "driver", name.startsWith("/dev/") ? "host_device" : "file", "filename", name);
         }
-        if (name.startsWith("nbd")) {
-            return nbd(name);
-        }
-        throw QmpException.generic("Unknown protocol '%s'", name.substring(0, name.indexOf(':')));
+        String protocol = name.substring(0, name.indexOf(':'));
+        String rest = name.substring(protocol.length() + 1);
+        return switch (protocol) {
+            case "nbd", "nbd+tcp", "nbd+unix" -> nbd(name);
+            case "host_device" -> Map.of("driver", protocol, "filename", rest);
+            case "null-co", "null-aio" -> {
+                if (!rest.equals("//")) {
+                    throw QmpException.generic(
+                            "The only allowed filename for this driver is '%s://'", protocol);
+                }
+                yield Map.of("driver", protocol);
+            }
+            default -> throw QmpException.generic("Unknown protocol '%s'", protocol);
+        };
     }
 
     /** NBD URIs (nbd.git, doc/uri.md), and QEMU's older {@code nbd:HOST:PORT:exportname=NAME}. */

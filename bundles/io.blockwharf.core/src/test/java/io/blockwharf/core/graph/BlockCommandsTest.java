@@ -140,12 +140,12 @@ class BlockCommandsTest {
     @Test
     void backingChainIsShownUnlessFlat() {
         add.execute(FakeDriver.backedBy("a", FakeDriver.backedBy("b", FakeDriver.options("c"))));
-        BlockDeviceInfo deep = nodes(false).getFirst();
+        BlockDeviceInfo deep = nodes(false).getLast();
         assertEquals(2, deep.backingFileDepth());
         assertEquals(Optional.of("fake://"), deep.backingFile());
         assertTrue(deep.image().backingImage().flatMap(ImageInfo::backingImage).isPresent());
-        assertEquals(Optional.empty(), nodes(true).getFirst().image().backingImage());
-        assertTrue(nodes(true).getLast().ro());
+        assertEquals(Optional.empty(), nodes(true).getLast().image().backingImage());
+        assertTrue(nodes(true).getFirst().ro());
     }
 
     @Test

@@ -221,6 +221,16 @@ class BlockGraphTest {
         assertEquals(List.of(), driver.images.get("unsafe").calls);
     }
 
+    /** QEMU opens a backing node after the node itself, and a file before it. */
+    @Test
+    void backingNodesAreNewerThanTheirNode() {
+        graph.add(options("first"));
+        graph.add(backedBy("top", backedBy("middle", over("below", options("file")))));
+        assertEquals(
+                List.of("below", "file", "middle", "top", "first"),
+                graph.nodes().stream().map(Node::name).toList());
+    }
+
     @Test
     void driverThatGoesTakesItsNodesAndTheirUsersAlong() {
         FakeDriver other = new FakeDriver();

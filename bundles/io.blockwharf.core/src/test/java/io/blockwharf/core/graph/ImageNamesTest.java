@@ -46,6 +46,24 @@ class ImageNamesTest {
         assertEquals(file, ImageNames.options("/b", Optional.of("file"), _ -> "raw"));
     }
 
+    @ParameterizedTest
+    @CsvSource({
+        "null-co://, null-co,",
+        "null-aio://, null-aio,",
+        "host_device:/dev/x, host_device, /dev/x",
+        "/dev/x, host_device, /dev/x",
+    })
+    void driversWithoutAFormatBelow(String name, String driver, String filename) {
+        Map<String, Object> expected =
+                filename == null
+                        ? Map.of("driver", driver)
+                        : Map.of("driver", driver, "filename", filename);
+        assertEquals(expected, ImageNames.options(name, Optional.of(driver), _ -> "raw"));
+        assertEquals(
+                Map.of("driver", "raw", "file", expected),
+                ImageNames.options(name, Optional.of("raw"), _ -> "raw"));
+    }
+
     @Test
     void jsonMayBeNestedOrFlatAndItsLeavesAreStrings() {
         assertEquals(
@@ -75,6 +93,8 @@ class ImageNamesTest {
                 "json:{\"a\":tru}",
                 "json:{\"a\":--1}",
                 "json:{\"a.b\":1,\"a\":2}",
+                "null-co://x",
+                "nbds:h",
                 "gopher://host"
             })
     void whatIsNoNameIsRefused(String name) {
