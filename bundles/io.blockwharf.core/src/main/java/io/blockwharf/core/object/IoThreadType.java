@@ -12,9 +12,6 @@ import java.util.Optional;
 @Component
 @ObjectTypeName("iothread")
 public final class IoThreadType implements ObjectType<IoThreadType.Properties> {
-    /** QEMU, {@code THREAD_POOL_MAX_THREADS_DEFAULT}. */
-    private static final long THREAD_POOL_MAX = 64;
-
     /**
      * QAPI {@code IothreadProperties}.
      *
@@ -51,21 +48,20 @@ public final class IoThreadType implements ObjectType<IoThreadType.Properties> {
 
     @Override
     public Properties complete(Properties given) {
-        long min = checked("thread-pool-min", given.threadPoolMin(), 0);
-        long max = checked("thread-pool-max", given.threadPoolMax(), THREAD_POOL_MAX);
-        if (min > max || max == 0 || max > Integer.MAX_VALUE) {
-            throw QmpException.generic("bad thread-pool-min/thread-pool-max values");
-        }
+        MainLoopType.Properties base =
+                MainLoopType.checked(
+                        new MainLoopType.Properties(
+                                given.aioMaxBatch(), given.threadPoolMin(), given.threadPoolMax()));
         return new Properties(
-                Optional.of(checked("aio-max-batch", given.aioMaxBatch(), 0)),
-                Optional.of(min),
-                Optional.of(max),
+                base.aioMaxBatch(),
+                base.threadPoolMin(),
+                base.threadPoolMax(),
                 Optional.of(checked("poll-max-ns", given.pollMaxNs(), LoopThread.POLL_MAX_NANOS)),
                 Optional.of(checked("poll-grow", given.pollGrow(), 0)),
                 Optional.of(checked("poll-shrink", given.pollShrink(), 0)));
     }
 
-    private static long checked(String name, Optional<Long> given, long otherwise) {
+    static long checked(String name, Optional<Long> given, long otherwise) {
         if (given.isPresent() && given.get() < 0) {
             throw QmpException.generic("%s value must be in range [0, %d]", name, Long.MAX_VALUE);
         }
