@@ -38,6 +38,10 @@ class SchemaProbingIT {
             object-add/arg-type/qom-type/^authz-list-file
             chardev-add/arg-type/backend/+socket/data/reconnect-ms
             getfd/arg-type/fdname
+            blockdev-set-active/arg-type/*node-name
+            blockdev-add/arg-type/*active
+            block-export-add/arg-type/*allow-inactive
+            query-named-block-nodes/ret-type/active
             add-fd/arg-type/fdset-id
             query-fdsets/ret-type/fds/opaque
             trace-event-get-state/arg-type/name
@@ -61,6 +65,7 @@ class SchemaProbingIT {
             blockdev-add/arg-type/+file/aio/^io_uring
             blockdev-add/arg-type/+file/aio/^native
             blockdev-add/arg-type/+file/aio-max-batch
+            blockdev-add/arg-type/+file/drop-cache
             blockdev-add/arg-type/+host_device/aio
             blockdev-add/arg-type/+qcow2/backing
             blockdev-add/arg-type/+qcow2/backing/!null
@@ -99,6 +104,7 @@ class SchemaProbingIT {
             nbd-server-stop
             object-add/arg-type/qom-type/^secret
             object-add/arg-type/qom-type/^iothread
+            object-add/arg-type/qom-type/^main-loop
             object-add/arg-type/qom-type/^tls-creds-x509
             object-add/arg-type/qom-type/^tls-creds-psk
             object-add/arg-type/qom-type/^authz-simple

@@ -8,6 +8,8 @@ import io.blockwharf.linux.HostFile;
 
 import org.osgi.service.component.annotations.Component;
 
+import java.util.Set;
+
 /** Driver {@code file}: regular files of the host. */
 @Component
 @BlockDriverName("file")
@@ -19,6 +21,11 @@ public final class FileDriver implements BlockDriver<FileOptions> {
                 spec,
                 kind -> kind == HostFile.Kind.REGULAR,
                 "'file' driver requires '%s' to be a regular file");
+    }
+
+    @Override
+    public Set<String> changeableOptions() {
+        return Set.of("drop-cache");
     }
 
     @Override

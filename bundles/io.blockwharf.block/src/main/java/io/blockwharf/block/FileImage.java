@@ -61,6 +61,9 @@ final class FileImage implements BlockImage {
     /** Replaced by {@link #reconfigure} alone. */
     private volatile Mode mode;
 
+    /** What is to be done when the node is active again. */
+    private boolean dropsCache;
+
     private volatile long length;
 
     // What the file system or device turned out not to have
@@ -83,6 +86,7 @@ final class FileImage implements BlockImage {
         this.locks = locks;
         filename = spec.options().filename();
         maxBatch = (int) Math.min(spec.options().aioMaxBatch().orElse(0L), Integer.MAX_VALUE);
+        dropsCache = spec.options().dropCache().orElse(true);
         boolean direct = spec.flags().direct();
         mode = mode(file.fd(), readOnly, direct, limits(file, direct));
         extents = new FileExtents(file);
@@ -285,6 +289,7 @@ final class FileImage implements BlockImage {
             }
             mode = mode(file.fd(), readOnly, flags.direct(), limits);
             length = bytes;
+            dropsCache = spec.options().dropCache().orElse(true);
             extents.changed();
         } catch (LinuxException e) {
             throw unusable(filename, flags.direct(), e);
@@ -387,7 +392,7 @@ final class FileImage implements BlockImage {
             return;
         }
         try {
-            if (!mode.direct) {
+            if (dropsCache && !mode.direct) {
                 file.dropCache(0, 0);
             }
             measure();

@@ -12,12 +12,15 @@ import java.util.Optional;
  *     can, which is everywhere)
  * @param aio how requests that would block are made (default: io_uring where the host has it, else
  *     threads)
+ * @param dropCache whether the page cache is dropped when the node is activated, because another
+ *     host may have written the disk (default true)
  * @param aioMaxBatch requests that are handed over together at most, 0 for no limit (default 0)
  */
 public record FileOptions(
         String filename,
         Optional<OnOffAuto> locking,
         Optional<Aio> aio,
+        Optional<Boolean> dropCache,
         Optional<Long> aioMaxBatch) {
 
     /** QAPI {@code OnOffAuto}. */

@@ -8,6 +8,8 @@ import io.blockwharf.linux.HostFile;
 
 import org.osgi.service.component.annotations.Component;
 
+import java.util.Set;
+
 /** Driver {@code host_device}: block devices of the host. */
 @Component
 @BlockDriverName("host_device")
@@ -21,6 +23,11 @@ public final class HostDeviceDriver implements BlockDriver<FileOptions> {
                         kind == HostFile.Kind.BLOCK_DEVICE
                                 || kind == HostFile.Kind.CHARACTER_DEVICE,
                 "'host_device' driver requires '%s' to be either a character or block device");
+    }
+
+    @Override
+    public Set<String> changeableOptions() {
+        return Set.of("drop-cache");
     }
 
     @Override

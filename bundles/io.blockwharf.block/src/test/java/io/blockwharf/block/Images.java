@@ -28,7 +28,12 @@ final class Images {
     static NodeSpec<FileOptions> spec(
             Path file, OpenFlags flags, Optional<Aio> aio, OnOffAuto locking) {
         FileOptions options =
-                new FileOptions(file.toString(), Optional.of(locking), aio, Optional.empty());
+                new FileOptions(
+                        file.toString(),
+                        Optional.of(locking),
+                        aio,
+                        Optional.empty(),
+                        Optional.empty());
         return new NodeSpec<>("node0", options, flags, Map.of());
     }
 

@@ -269,7 +269,11 @@ class RingQueueTest {
     void batchesAreAsBigAsWished() throws IOException {
         FileOptions options =
                 new FileOptions(
-                        path.toString(), Optional.empty(), Optional.empty(), Optional.of(3L));
+                        path.toString(),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Optional.empty(),
+                        Optional.of(3L));
         NodeSpec<FileOptions> spec = new NodeSpec<>("node0", options, WRITABLE, Map.of());
         try (var image = new FileDriver().open(spec);
                 BlockQueue queue = image.openQueue(16).orElseThrow()) {
