@@ -17,6 +17,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /** qcow2 images served by the daemon, with QEMU's tools as clients and as judges of the files. */
@@ -147,6 +148,118 @@ class Qcow2IT {
             assertTrue(bitmap.get("recording").asBoolean());
         }
         Tools.run("qemu-img", "check", image.toString()).ok();
+    }
+
+    private static final int KILLS = 4;
+
+    /**
+     * A daemon is killed while clients write through NBD; each of them tells when it has flushed.
+     * (That an image survives a hundred kills and every single write of many more is tested in the
+     * bundle.)
+     */
+    @Test
+    void aKilledDaemonLosesNothingThatWasFlushed() throws IOException {
+        Path base = Image.random(directory.resolve("base.raw"), 8 * MIB);
+        Path image = directory.resolve("a.qcow2");
+        create(image, base.toString(), "raw");
+        Path said = directory.resolve("said");
+        byte[] disk = Files.readAllBytes(base);
+        for (int kill = 1; kill <= KILLS; kill++) {
+            Files.deleteIfExists(said);
+            Daemon daemon = serving(image, "");
+            try {
+                Process client = writer(kill, said);
+                try {
+                    int rounds = 2 + kill;
+                    Waiting.until(
+                            () -> Files.exists(said) && Files.size(said) >= rounds,
+                            () -> "round " + rounds);
+                    daemon.signal("KILL");
+                    assertEquals(137, daemon.awaitExit());
+                    client.onExit().join(); // its connection is gone
+                } finally {
+                    client.destroyForcibly();
+                }
+            } finally {
+                daemon.process().destroyForcibly();
+            }
+            int rounds = (int) Files.size(said);
+            for (int round = 0; round < rounds; round++) {
+                for (int i = 0; i < WRITES; i++) {
+                    int slot = slot(kill, round, i);
+                    Arrays.fill(disk, slot * SLOT, end(slot), value(kill, round));
+                }
+            }
+            disk = checked(image, disk, kill, rounds);
+        }
+    }
+
+    private static final int SLOTS = 160;
+    private static final int SLOT = 48 << 10;
+    private static final int WRITES = 12;
+
+    /** What a client writes where: the same in Python. */
+    private static int slot(int kill, int round, int i) {
+        return (kill * 31 + round * 17 + i * 7) % SLOTS;
+    }
+
+    private static int end(int slot) {
+        return slot * SLOT + 4096 + slot * 200;
+    }
+
+    private static byte value(int kill, int round) {
+        return (byte) (1 + (kill * 16 + round) % 255);
+    }
+
+    /** A client that writes, flushes, and adds a byte to a file, again and again. */
+    private Process writer(int kill, Path said) throws IOException {
+        return Tools.builder(
+                        List.of(
+                                "nbdsh",
+                                "-u",
+                                uri,
+                                "-c",
+                                """
+                                said = open("%s", "wb", buffering=0)
+                                for round in range(256):
+                                    for i in range(%d):
+                                        slot = (%d * 31 + round * 17 + i * 7) %% %d
+                                        value = 1 + (%d * 16 + round) %% 255
+                                        h.pwrite(bytes([value]) * (4096 + slot * 200), slot * %d)
+                                    h.flush()
+                                    said.write(bytes([round]))
+                                """
+                                        .formatted(said, WRITES, kill, SLOTS, kill, SLOT)))
+                .redirectErrorStream(true)
+                .redirectOutput(directory.resolve("client").toFile())
+                .start();
+    }
+
+    /**
+     * Each byte is that of the last write that was flushed, or of the round that was not.
+     *
+     * @return the disk as it is
+     */
+    private byte[] checked(Path image, byte[] flushed, int kill, int round) throws IOException {
+        Tools.Result check = Tools.run("qemu-img", "check", "-f", "qcow2", image.toString());
+        assertTrue(check.status() == 0 || check.status() == 3, check::toString); // 3: leaks
+        Path raw = directory.resolve("now.raw");
+        Tools.run("qemu-img", "convert", "-O", "raw", image.toString(), raw.toString()).ok();
+        byte[] now = Files.readAllBytes(raw);
+        byte[] expected = flushed.clone();
+        for (int i = 0; i < WRITES; i++) {
+            int slot = slot(kill, round, i);
+            for (int at = slot * SLOT; at < end(slot); at++) {
+                if (now[at] == value(kill, round)) {
+                    expected[at] = now[at];
+                }
+            }
+        }
+        assertEquals(
+                -1,
+                Arrays.mismatch(expected, now),
+                () -> "kill %d, after round %d".formatted(kill, round));
+        return now;
     }
 
     @ParameterizedTest(name = "{0}")
