@@ -117,7 +117,9 @@ public final class SecretType implements ObjectType<SecretType.Properties> {
             return Files.readAllBytes(file);
         } catch (NoSuchFileException e) {
             throw new QmpException(
-                    "Unable to read %s: No such file or directory".formatted(file), e);
+                    "Unable to read %1$s: Failed to open file “%1$s”: No such file or directory"
+                            .formatted(file),
+                    e);
         } catch (IOException e) {
             throw new QmpException("Unable to read %s: %s".formatted(file, e.getMessage()), e);
         }

@@ -75,7 +75,8 @@ class SecretTypeTest {
     @CsvSource({
         ", , , , , Either 'file' or 'data' must be provided",
         ", , , a, b, 'file' and 'data' are mutually exclusive",
-        ", , , , /nonexistent, Unable to read /nonexistent: No such file or directory",
+        ", , , , /nonexistent, Unable to read /nonexistent: Failed to open file “/nonexistent”: No"
+                + " such file or directory",
         "BASE64, , , a!, , Base64 data contains invalid characters",
         ", nix, , a, , No secret with id 'nix'",
         ", list, , a, , Object with id 'list' is not a secret",
