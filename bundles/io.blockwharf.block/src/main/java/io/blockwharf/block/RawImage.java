@@ -182,7 +182,7 @@ final class RawImage implements BlockImage {
                 size.isPresent()
                         ? Optional.of(String.valueOf(size.getAsLong()))
                         : Optional.empty());
-        members.put("file", Optional.of(JsonFilename.child(child)));
+        members.put("file", Optional.of(child.jsonOptions()));
         return JsonFilename.of(members);
     }
 

@@ -27,6 +27,15 @@ public interface BlockNode extends BlockIo, AutoCloseable {
         return "";
     }
 
+    /** The node in the options of another one, as {@link JsonFilename} has them: a JSON object. */
+    default String jsonOptions() {
+        String filename = filename();
+        return JsonFilename.isPlain(filename)
+                ? "{\"driver\": %s, \"filename\": %s}"
+                        .formatted(JsonFilename.text(driver()), JsonFilename.text(filename))
+                : filename.substring(JsonFilename.PREFIX.length());
+    }
+
     /** Whether the node was opened read-only. */
     boolean readOnly();
 

@@ -29,15 +29,6 @@ public final class JsonFilename {
                         .collect(Collectors.joining(", ", "{", "}"));
     }
 
-    /** A child, as a member of its parent. */
-    public static String child(BlockNode node) {
-        String filename = node.filename();
-        return isPlain(filename)
-                ? "{\"driver\": %s, \"filename\": %s}"
-                        .formatted(text(node.driver()), text(filename))
-                : filename.substring(PREFIX.length());
-    }
-
     /** A JSON string. */
     public static String text(String plain) {
         StringBuilder quoted = new StringBuilder("\"");

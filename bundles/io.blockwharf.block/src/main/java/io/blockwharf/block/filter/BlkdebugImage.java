@@ -102,7 +102,7 @@ final class BlkdebugImage extends FilterImage {
     public String filename() {
         Map<String, Optional<String>> members = new LinkedHashMap<>();
         members.put("driver", Optional.of("\"blkdebug\""));
-        members.put(BlkdebugDriver.CHILD, Optional.of(JsonFilename.child(child)));
+        members.put(BlkdebugDriver.CHILD, Optional.of(child.jsonOptions()));
         members.put("align", options.align().map(String::valueOf));
         members.put("max-transfer", options.maxTransfer().map(String::valueOf));
         var errors = options.injectError().orElse(List.of());

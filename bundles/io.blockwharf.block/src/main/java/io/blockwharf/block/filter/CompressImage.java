@@ -58,7 +58,7 @@ final class CompressImage extends FilterImage {
     public String filename() {
         Map<String, Optional<String>> members = new LinkedHashMap<>();
         members.put("driver", Optional.of("\"compress\""));
-        members.put("file", Optional.of(JsonFilename.child(child)));
+        members.put("file", Optional.of(child.jsonOptions()));
         return JsonFilename.of(members);
     }
 

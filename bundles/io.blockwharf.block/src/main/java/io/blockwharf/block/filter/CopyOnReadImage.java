@@ -222,7 +222,7 @@ final class CopyOnReadImage extends FilterImage {
         Map<String, Optional<String>> members = new LinkedHashMap<>();
         members.put("driver", Optional.of("\"copy-on-read\""));
         members.put("bottom", bottom.map(JsonFilename::text));
-        members.put("file", Optional.of(JsonFilename.child(child)));
+        members.put("file", Optional.of(child.jsonOptions()));
         return JsonFilename.of(members);
     }
 }

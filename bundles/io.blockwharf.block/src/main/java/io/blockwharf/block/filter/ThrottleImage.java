@@ -66,7 +66,7 @@ final class ThrottleImage extends FilterImage {
         Map<String, Optional<String>> members = new LinkedHashMap<>();
         members.put("driver", Optional.of("\"throttle\""));
         members.put("throttle-group", Optional.of(JsonFilename.text(groupName)));
-        members.put("file", Optional.of(JsonFilename.child(child)));
+        members.put("file", Optional.of(child.jsonOptions()));
         return JsonFilename.of(members);
     }
 

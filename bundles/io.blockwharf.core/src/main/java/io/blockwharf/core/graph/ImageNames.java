@@ -44,47 +44,59 @@ final class ImageNames {
     }
 
     /**
-     * What an image is called by others: the name of its file, unless that would be opened with
-     * another backing file than the node has.
+     * What an image is called by others: the name of its file, unless that would be opened as
+     * something else: where what lies below is not just a file, or the backing file is another than
+     * the image names.
      */
     static String shown(Node node) {
         String plain = node.image().filename();
         NodeHandle file = node.children.get("file");
-        if (!JsonFilename.isPlain(plain)
-                || file == null
-                || !BlockdevRefs.has(node.given.options().getClass(), BACKING)) {
+        if (!JsonFilename.isPlain(plain) || file == null) {
             return plain;
+        }
+        boolean otherBacking = hasOtherBacking(node);
+        if (file.node.children.isEmpty() && !otherBacking) {
+            return plain;
+        }
+        Map<String, Optional<String>> members = new LinkedHashMap<>();
+        NodeHandle backing = node.children.get(BACKING);
+        members.put(
+                BACKING,
+                Optional.of(backing == null ? "null" : nested(backing.node))
+                        .filter(_ -> otherBacking));
+        members.put("driver", Optional.of(JsonFilename.text(node.driverName)));
+        members.put("file", Optional.of(nested(file.node)));
+        return JsonFilename.of(members);
+    }
+
+    private static boolean hasOtherBacking(Node node) {
+        NodeHandle backing = node.children.get(BACKING);
+        if (!BlockdevRefs.has(node.given.options().getClass(), BACKING)
+                || backing != null && backing.named) {
+            return false;
         }
         Optional<String> named =
                 node.image()
                         .description()
                         .flatMap(ImageDescription::backing)
                         .map(ImageName::filename);
-        NodeHandle backing = node.children.get(BACKING);
-        Optional<String> actual = Optional.ofNullable(backing).map(handle -> shown(handle.node));
-        if (named.equals(actual) || backing != null && backing.named) {
-            return plain;
-        }
-        return JsonFilename.PREFIX
-                + "{\"backing\": %s, \"driver\": %s, \"file\": %s}"
-                        .formatted(
-                                actual.map(name -> nested(backing.node, name)).orElse("null"),
-                                JsonFilename.text(node.driverName),
-                                nested(file.node, shown(file.node)));
+        return !named.equals(Optional.ofNullable(backing).map(handle -> shown(handle.node)));
     }
 
     /** A node in the options of another one. */
-    private static String nested(Node node, String shown) {
+    static String nested(Node node) {
+        String shown = shown(node);
         if (!JsonFilename.isPlain(shown)) {
             return shown.substring(JsonFilename.PREFIX.length());
         }
         NodeHandle file = node.children.get("file");
-        return "{\"driver\": %s, %s}"
-                .formatted(
-                        JsonFilename.text(node.driverName),
-                        file == null
-                                ? "\"filename\": " + JsonFilename.text(shown)
-                                : "\"file\": " + nested(file.node, shown(file.node)));
+        Optional<String> below = Optional.ofNullable(file).map(handle -> nested(handle.node));
+        boolean named = below.isEmpty() && !shown.equals(node.driverName + "://");
+        Map<String, Optional<String>> members = new LinkedHashMap<>();
+        members.put("driver", Optional.of(JsonFilename.text(node.driverName)));
+        members.put("file", below);
+        members.put("filename", Optional.of(JsonFilename.text(shown)).filter(_ -> named));
+        return JsonFilename.of(members).substring(JsonFilename.PREFIX.length());
     }
 
     /**

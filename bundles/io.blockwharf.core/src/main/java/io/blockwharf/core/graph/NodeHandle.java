@@ -102,6 +102,11 @@ class NodeHandle implements BlockNode {
     }
 
     @Override
+    public String jsonOptions() {
+        return ImageNames.nested(node);
+    }
+
+    @Override
     public boolean readOnly() {
         return node.readOnly();
     }

@@ -1,6 +1,7 @@
 package io.blockwharf.core.graph;
 
 import io.blockwharf.api.block.BlockdevOptions.DetectZeroes;
+import io.blockwharf.api.block.ChildRole;
 import io.blockwharf.api.block.ImageDescription;
 import io.blockwharf.api.block.ImageName;
 import io.blockwharf.api.qmp.QmpCommand;
@@ -209,13 +210,24 @@ public final class QueryNamedBlockNodes
                 node.image().dirty(),
                 node.image().allocatedSize(),
                 node.length(),
-                node.image().clusterSize(),
+                clusterSize(node),
                 named.map(ImageName::filename),
                 named.flatMap(name -> fullName(name, node)),
                 named.flatMap(ImageName::format),
                 description.map(ImageDescription::snapshots).filter(all -> !all.isEmpty()),
                 description.flatMap(ImageDescription::specific),
                 below.map(n -> image(n, false)));
+    }
+
+    /** A node that shows another one as it is tells the unit of that one. */
+    private static Optional<Long> clusterSize(Node node) {
+        return node.image()
+                .clusterSize()
+                .or(
+                        () ->
+                                Bitmaps.shownThrough(node)
+                                        .filter(child -> child.role != ChildRole.BACKING)
+                                        .flatMap(child -> clusterSize(child.node)));
     }
 
     /** The name of a backing file, if it means something from everywhere. */
