@@ -7,7 +7,7 @@ import java.util.function.Function;
  *
  * @param threads serving threads of an export without I/O threads, 1 to 64
  * @param passthrough whether the kernel may work on the image itself
- * @param ring whether requests may come over io_uring, where the kernel has that switched on
+ * @param ring whether requests come over io_uring, where the kernel has that switched on
  */
 record FuseSettings(int threads, boolean passthrough, boolean ring) {
     private static final int MAX_THREADS = 64;
@@ -25,7 +25,7 @@ record FuseSettings(int threads, boolean passthrough, boolean ring) {
         return new FuseSettings(
                 threads == null ? usual : Integer.parseInt(threads.toString()),
                 isOn(properties.apply("passthrough"), true),
-                isOn(properties.apply("ring"), true));
+                isOn(properties.apply("ring"), false));
     }
 
     private static boolean isOn(Object property, boolean usual) {
