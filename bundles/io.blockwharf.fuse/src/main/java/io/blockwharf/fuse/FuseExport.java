@@ -300,12 +300,12 @@ final class FuseExport implements BlockExport {
         try {
             boolean connected = !disconnected;
             if (connected && writable && file.opens() > 0) {
-                writeMappings();
+                mount.place().ifPresent(this::writeMappings);
             }
             file.close();
             drain();
-            if (connected && passthrough.active() && mount.onTop()) {
-                revokePassthrough();
+            if (connected && passthrough.active()) {
+                mount.place().ifPresent(this::revokePassthrough);
             }
             mount.abort();
             queues().forEach(Queue::stop);
@@ -340,14 +340,14 @@ final class FuseExport implements BlockExport {
      * A process that maps the file need not have called msync(2). Asks the daemon itself through
      * the kernel, which the threads that serve answer as always.
      */
-    private void writeMappings() {
+    private void writeMappings(String place) {
         Thread sync =
                 Thread.ofPlatform()
                         .daemon()
                         .name("fuse-" + id + "-sync")
                         .start(
                                 () -> {
-                                    try (HostFile self = HostFile.open(mount.target())) {
+                                    try (HostFile self = HostFile.open(place)) {
                                         self.sync();
                                     } catch (LinuxException e) {
                                         LOG.log(Level.WARNING, "{0}", e.getMessage());
@@ -357,7 +357,7 @@ final class FuseExport implements BlockExport {
     }
 
     /** Makes the kernel ask what the file is, and hear that it is none any more. */
-    private void revokePassthrough() {
+    private void revokePassthrough(String place) {
         file.revoke();
         mount.invalidate();
         Thread ask =
@@ -367,7 +367,7 @@ final class FuseExport implements BlockExport {
                         .start(
                                 () -> {
                                     try {
-                                        HostFile.kind(mount.target());
+                                        HostFile.kind(place);
                                     } catch (LinuxException e) {
                                         LOG.log(Level.DEBUG, "{0}", e.getMessage()); // as meant
                                     }

@@ -11,6 +11,7 @@ import io.blockwharf.fuse.wire.Request;
 import io.blockwharf.linux.CharDevice;
 import io.blockwharf.linux.Credentials;
 import io.blockwharf.linux.Errnos;
+import io.blockwharf.linux.FuseConnection;
 import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.Mount;
@@ -24,6 +25,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -265,28 +267,53 @@ final class FuseMount implements AutoCloseable {
     }
 
     /**
-     * Whether what is seen at the mountpoint is this file, and not what somebody has put over it or
-     * in its place.
+     * Where this file is to be seen now: at the mountpoint, or somewhere else if a directory above
+     * it was renamed; nowhere if it was unmounted or something else lies over it.
      */
-    boolean onTop() {
+    Optional<String> place() {
         try {
-            return MountTable.at(mount.target())
-                    .filter(entry -> entry.device().equals(fileSystem))
-                    .isPresent();
+            Optional<String> place =
+                    MountTable.placeOf(MountTable.read(), fileSystem, mount.target());
+            place.ifPresent(mount::moved);
+            return place;
         } catch (IOException e) {
-            return false;
+            return Optional.empty();
         }
     }
 
     /** Ends the connection and unmounts, whoever uses the file. Idempotent. */
     void abort() {
         try {
-            if (onTop()) {
+            if (place().isPresent()) {
                 mount.abort();
+            } else if (privileged && connected()) {
+                abortOutOfReach();
             }
         } catch (LinuxException e) {
             LOG.log(Level.WARNING, "{0}", e.getMessage());
         }
+    }
+
+    /** Something lies over it, or it was unmounted lazily and is in use: nothing to name it by. */
+    private void abortOutOfReach() throws LinuxException {
+        String[] numbers = fileSystem.split(":");
+        try (FuseConnection connection =
+                FuseConnection.find(Integer.parseInt(numbers[0]), Integer.parseInt(numbers[1]))) {
+            if (connected()) { // so the number is still this one's
+                connection.abort();
+                LOG.log(
+                        Level.WARNING,
+                        "The FUSE file {0} has ended, but cannot be unmounted: it is out of reach",
+                        mount.target());
+            }
+        }
+    }
+
+    private boolean connected() throws LinuxException {
+        Poll poll = new Poll(1);
+        poll.set(0, device.fd(), 0);
+        poll.await(0);
+        return device.fd() >= 0 && (poll.events(0) & Poll.ERR) == 0; // fs/fuse: fuse_dev_poll
     }
 
     /** Unmounts and lets go of the devices; when nobody reads them. Idempotent. */

@@ -5,7 +5,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -34,6 +36,24 @@ final class MountTable {
     /** What is seen at a path: the last one that was mounted there. */
     static Optional<Entry> at(String path) throws IOException {
         return read().stream().filter(e -> e.target().equals(path)).reduce((_, last) -> last);
+    }
+
+    /**
+     * Where a file system can be reached, which it cannot where something else lies over it.
+     *
+     * @param device {@code major:minor}
+     * @param usual the place that is preferred if there are several
+     */
+    static Optional<String> placeOf(List<Entry> table, String device, String usual) {
+        Map<String, String> tops = new LinkedHashMap<>();
+        table.forEach(entry -> tops.put(entry.target, entry.device));
+        if (device.equals(tops.get(usual))) {
+            return Optional.of(usual);
+        }
+        return tops.entrySet().stream()
+                .filter(top -> top.getValue().equals(device))
+                .map(Map.Entry::getKey)
+                .findFirst();
     }
 
     /** {@code 36 35 98:0 /root /target options optional... - type source superOptions}. */

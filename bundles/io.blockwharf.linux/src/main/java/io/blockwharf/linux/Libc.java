@@ -9,6 +9,7 @@ import com.sun.jna.Native;
  * thread's next JNA call.
  */
 final class Libc {
+    static final int O_WRONLY = 1;
     static final int O_RDWR = 2;
     static final int O_CREAT = 0x40;
     static final int O_EXCL = 0x80;

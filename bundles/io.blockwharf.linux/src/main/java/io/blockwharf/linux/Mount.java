@@ -40,7 +40,7 @@ public final class Mount implements AutoCloseable {
     private static final int UMOUNT_NOFOLLOW = 8;
     private static final int COMMUNICATION_FD = 3;
 
-    private final String target;
+    private volatile String target;
     private final boolean byHelper;
     private boolean mounted = true;
 
@@ -171,6 +171,11 @@ public final class Mount implements AutoCloseable {
     /** Where it is mounted. */
     public String target() {
         return target;
+    }
+
+    /** It is to be found there now: a directory above it was renamed, for example. */
+    public void moved(String target) {
+        this.target = target;
     }
 
     /**

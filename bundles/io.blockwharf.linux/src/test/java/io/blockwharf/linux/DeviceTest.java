@@ -103,6 +103,44 @@ class DeviceTest {
     }
 
     @Test
+    void aConnectionEndsWhereverItIsMounted() throws IOException {
+        try (CharDevice device = CharDevice.open("/dev/fuse");
+                Mount _ =
+                        Mount.mount(
+                                "test",
+                                directory.toString(),
+                                "fuse",
+                                Set.of(Mount.Flag.NO_SET_UID, Mount.Flag.NO_DEVICES),
+                                "fd=" + device.fd() + "," + FUSE_OPTIONS)) {
+            int minor = minorOf(directory);
+            try (FuseConnection connection = FuseConnection.find(0, minor)) {
+                assertServesFuse(device);
+                connection.abort();
+                assertTrue(
+                        assertThrows(
+                                        LinuxException.class,
+                                        () -> device.read(arena.allocate(1 << 17), 0, 1 << 17))
+                                .is(Errnos.ENODEV));
+                connection.abort();
+            }
+            assertTrue(isMounted(directory), "only the connection has ended");
+        }
+        LinuxException none =
+                assertThrows(LinuxException.class, () -> FuseConnection.find(0, (1 << 20) - 1));
+        assertTrue(none.is(Errnos.ENOENT), none.getMessage());
+    }
+
+    /** Of the device number: third field of proc(5), mountinfo; nothing asks the file system. */
+    private static int minorOf(Path path) throws IOException {
+        String line =
+                Files.readAllLines(Path.of("/proc/self/mountinfo")).stream()
+                        .filter(l -> l.split(" ")[4].equals(path.toString()))
+                        .findFirst()
+                        .orElseThrow();
+        return Integer.parseInt(line.split(" ")[2].split(":")[1]);
+    }
+
+    @Test
     void fusermountHandsTheDeviceOver() throws IOException {
         Mount.Fuse fuse = Mount.fusermount(directory.toString(), "fsname=test,nosuid,nodev");
         try (CharDevice device = fuse.device();

@@ -207,6 +207,41 @@ class FuseLifeIT {
     }
 
     @Test
+    void anExportEndsWhereItsDirectoryWasRenamedTo() throws IOException {
+        String node = daemon.node(SIZE, "");
+        Path before = Files.createDirectory(directory.resolve("before"));
+        Path after = directory.resolve("after");
+        Path file = Files.createFile(before.resolve("file"));
+        daemon.execute("block-export-add", FuseDaemon.arguments(node, file, ""));
+        Files.move(before, after);
+        daemon.remove(file, "safe");
+        assertFalse(FuseDaemon.isMounted(after.resolve("file")));
+        assertEquals(0, Files.size(after.resolve("file")));
+    }
+
+    /** What cannot be unmounted is at least over, for who has it open, too. */
+    @ParameterizedTest
+    @CsvSource({"covered, mount --bind /dev/null, umount", "lazily, umount -l, true"})
+    void anExportOutOfReachEnds(String id, String hide, String show) throws IOException {
+        String node = daemon.node(SIZE, "");
+        Path file = daemon.export(node, id, ", 'writable': true");
+        var open = new RandomAccessFile(file.toFile(), "rw");
+        open.write(1);
+        Program.run("bash", "-c", hide + " " + file).ok();
+        daemon.execute("block-export-del", "{'id': '%s', 'mode': 'hard'}".formatted(id));
+        FuseDaemon.until(() -> daemon.deletions(id) == 1);
+        assertThrows(IOException.class, () -> open.write(2));
+        assertThrows(IOException.class, open::close);
+        Program.run("bash", "-c", show + " " + file).ok();
+        if (FuseDaemon.isMounted(file)) { // the connection is over, as after kill -9
+            String gone = Program.run("stat", file.toString()).failed();
+            assertTrue(gone.contains("Transport endpoint is not connected"), gone);
+            Program.run("umount", file.toString()).ok();
+        }
+        assertEquals(0, Files.size(file));
+    }
+
+    @Test
     void theEndOfTheDaemonUnmounts(@TempDir Path own) throws IOException {
         Path file;
         RandomAccessFile open;
