@@ -153,6 +153,7 @@ final class Transmission implements AutoCloseable {
             replies.abandon();
         }
         if (broken) {
+            inFlight.submit(); // what was begun when the link broke ends as all requests do
             inFlight.forgetCompleted();
         }
         return !ended || inFlight.count() > 0 || replies.blocked() && !broken;

@@ -13,6 +13,7 @@ public final class ScriptedLink implements Link {
     private final int portion;
     private final boolean pauses;
     private boolean pausing;
+    private int flushesLeft = Integer.MAX_VALUE;
     private int position;
     private final ByteArrayOutputStream sent = new ByteArrayOutputStream();
     private final ByteArrayOutputStream added = new ByteArrayOutputStream();
@@ -27,6 +28,11 @@ public final class ScriptedLink implements Link {
         this.script = script;
         this.position = from;
         this.portion = portion;
+    }
+
+    /** The peer is found to be gone after so many flushes. */
+    public void breakAfter(int flushes) {
+        flushesLeft = flushes;
     }
 
     public byte[] sent() {
@@ -77,6 +83,9 @@ public final class ScriptedLink implements Link {
 
     @Override
     public boolean flush(boolean more) throws IOException {
+        if (flushesLeft-- <= 0) {
+            throw new IOException("broken pipe");
+        }
         added.writeTo(sent);
         added.reset();
         return true;
