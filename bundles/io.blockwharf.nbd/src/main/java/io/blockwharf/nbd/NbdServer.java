@@ -27,7 +27,7 @@ import java.util.concurrent.locks.LockSupport;
 final class NbdServer implements AutoCloseable {
     private static final int BACKLOG = 128;
 
-    /** How long to leave a client in the backlog when descriptors have run out. */
+    /** How long to leave clients in the backlog when descriptors or threads have run out. */
     private static final long RETRY_NANOS = TimeUnit.MILLISECONDS.toNanos(100);
 
     /**
@@ -113,6 +113,7 @@ final class NbdServer implements AutoCloseable {
 
     /** Accepts clients from now on. */
     void start() {
+        timer.prestartCoreThread();
         acceptor.start();
     }
 
@@ -235,7 +236,13 @@ final class NbdServer implements AutoCloseable {
             }
             sessions.add(session);
         }
-        session.start();
+        try {
+            session.start();
+        } catch (OutOfMemoryError e) {
+            // Threads have run out, not the heap: others leave, and then the next client has one
+            session.discard();
+            LockSupport.parkNanos(RETRY_NANOS);
+        }
     }
 
     /** A connection is over. */

@@ -4,6 +4,7 @@ import static io.blockwharf.it.process.Image.MIB;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import org.junit.jupiter.api.BeforeEach;
@@ -26,6 +27,7 @@ import java.util.List;
  */
 class NbdRobustnessIT {
     private static final int GREETING_BYTES = 18; // proto.md, "Newstyle negotiation"
+    private static final int THREADS = 100;
     private static final byte[] CLIENT_FLAGS = {0, 0, 0, 3};
 
     @TempDir Path directory;
@@ -42,7 +44,11 @@ class NbdRobustnessIT {
 
     private Daemon serving(String serverOptions, String exportOptions) throws IOException {
         return Daemon.start(
-                directory,
+                directory, options(serverOptions, exportOptions).toArray(String[]::new));
+    }
+
+    private List<String> options(String serverOptions, String exportOptions) {
+        return List.of(
                 "--blockdev",
                 "driver=file,node-name=disk,discard=unmap,filename=" + image,
                 "--chardev",
@@ -168,6 +174,49 @@ class NbdRobustnessIT {
                 }
             }
             assertServes();
+        }
+    }
+
+    /** Whoever gets none is sent away; when others have left, there are threads again. */
+    @Test
+    void threadsThatRunOutEndNobodyElse() throws IOException {
+        assumeFalse(Daemon.REFERENCE, "has no threads for clients");
+        assumeTrue("root".equals(System.getProperty("user.name")), "root has no limit, others do");
+        List<String> command =
+                new ArrayList<>(
+                        List.of(
+                                "prlimit",
+                                "--nproc=" + THREADS,
+                                "setpriv",
+                                "--reuid=54321",
+                                "--clear-groups",
+                                "--inh-caps=+dac_override",
+                                "--ambient-caps=+dac_override",
+                                Daemon.PROGRAM));
+        command.addAll(options(",max-connections=0", ""));
+        try (var daemon = Daemon.launch(directory, command)) {
+            assertServes();
+            var channels = new ArrayList<SocketChannel>();
+            try {
+                boolean greeted = true;
+                while (greeted) {
+                    SocketChannel channel = QmpClient.unixChannel(socket);
+                    channels.add(channel);
+                    greeted = channel.read(ByteBuffer.allocate(GREETING_BYTES)) > 0;
+                }
+            } finally {
+                for (SocketChannel channel : channels) {
+                    channel.close();
+                }
+            }
+            Waiting.until(() -> threads(daemon) < THREADS / 2, () -> "the threads of clients");
+            assertServes();
+        }
+    }
+
+    private static long threads(Daemon daemon) throws IOException {
+        try (var tasks = Files.list(Path.of("/proc", Long.toString(daemon.pid()), "task"))) {
+            return tasks.count();
         }
     }
 
