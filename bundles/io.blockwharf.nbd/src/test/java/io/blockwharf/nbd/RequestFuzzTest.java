@@ -20,7 +20,7 @@ import java.util.Optional;
 /**
  * Whatever a client sends after its negotiation: no exception, an end, and nothing but whole
  * replies. The first byte of an input chooses style, speed of the disk, kind of thread, size of the
- * portions, and whether reads are tried together.
+ * portions, whether reads are tried together, and whether the client vanishes after a while.
  */
 class RequestFuzzTest {
     private static final int SIZE = 1 << 16;
@@ -73,6 +73,10 @@ class RequestFuzzTest {
                         export.transmissionFlags(style, true, Optional.empty()),
                         style == ReplyStyle.SIMPLE ? List.of() : contexts);
         ScriptedLink link = new ScriptedLink(input, 1, (mode & 32) != 0 ? 7 : 100_000);
+        boolean vanishes = (mode & 128) != 0;
+        if (vanishes) {
+            link.breakAfter(input.length % 4);
+        }
         try (Input in = new Input();
                 Transmission transmission = new Transmission(link, in, terms, shared)) {
             if (shared) {
@@ -82,6 +86,8 @@ class RequestFuzzTest {
             } else {
                 transmission.run();
             }
+        } catch (IOException e) {
+            assertTrue(vanishes);
         }
         if (style != ReplyStyle.SIMPLE) {
             checkFrames(ByteBuffer.wrap(link.sent()), style == ReplyStyle.EXTENDED);
