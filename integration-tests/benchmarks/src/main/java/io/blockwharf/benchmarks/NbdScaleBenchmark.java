@@ -195,7 +195,7 @@ public final class NbdScaleBenchmark {
             throws IOException, InterruptedException {
         Map<Server, List<Double>> seconds = new LinkedHashMap<>();
         Map<Server, Long> requests = new LinkedHashMap<>();
-        Map<Tool, Map<Server, List<Double>>> tools = new LinkedHashMap<>();
+        Map<Server, List<Double>> shown = new LinkedHashMap<>();
         Map<Server, Server.Running> running = start(file, servers);
         try {
             for (int round = -20; round < options.rounds(); round++) { // until it is compiled
@@ -217,12 +217,9 @@ public final class NbdScaleBenchmark {
                 }
             }
             for (int round = 0; round < options.rounds(); round++) {
-                for (Tool tool : Tool.values()) {
-                    for (Server server : servers) {
-                        tools.computeIfAbsent(tool, _ -> new LinkedHashMap<>())
-                                .computeIfAbsent(server, _ -> new ArrayList<>())
-                                .add(tool.map(running.get(server).socket()));
-                    }
+                for (Server server : servers) {
+                    shown.computeIfAbsent(server, _ -> new ArrayList<>())
+                            .add(nbdinfo(running.get(server).socket()));
                 }
             }
         } finally {
@@ -231,44 +228,30 @@ public final class NbdScaleBenchmark {
         text.append("\n## Block status of " + title + " with 100,000 extents\n\n")
                 .append("One client walks through all of it, one request after the other.\n\n")
                 .append(
-                        "| Server | ms | requests | times slower than ours | nbdinfo --map, ms |"
-                                + " qemu-img map, ms |\n|---|---|---|---|---|---|\n");
+                        "| Server | ms | requests | times slower than ours | nbdinfo --map, ms |\n"
+                                + "|---|---|---|---|---|\n");
         double ours = median(seconds.get(servers.getFirst()));
         for (Server server : servers) {
             double took = median(seconds.get(server));
             row(
-                    "| %s | %.1f | %d | %.2f | %.1f | %.1f |",
+                    "| %s | %.1f | %d | %.2f | %.1f |",
                     server.title(),
                     took * 1e3,
                     requests.get(server),
                     took / ours,
-                    median(tools.get(Tool.NBDINFO).get(server)) * 1e3,
-                    median(tools.get(Tool.QEMU_IMG).get(server)) * 1e3);
+                    median(shown.get(server)) * 1e3);
         }
         verdict(
                 median(seconds.get(servers.get(1))) / ours >= MAP_TARGET,
                 "at least 3 times as fast as qemu-nbd");
     }
 
-    /** A program that shows an export's map. */
-    private enum Tool {
-        NBDINFO("nbdinfo", "--map"),
-        QEMU_IMG("qemu-img", "map", "--output=json");
-
-        private final List<String> command;
-
-        Tool(String... command) {
-            this.command = List.of(command);
-        }
-
-        /** Seconds that it takes. */
-        double map(Path socket) throws IOException, InterruptedException {
-            List<String> all = new ArrayList<>(command);
-            all.add("nbd+unix:///" + Server.EXPORT + "?socket=" + socket);
-            long begin = System.nanoTime();
-            run(all);
-            return (System.nanoTime() - begin) / 1e9;
-        }
+    /** Seconds that nbdinfo takes to show the map. qemu-img needs six, whatever the server. */
+    private static double nbdinfo(Path socket) throws IOException, InterruptedException {
+        String uri = "nbd+unix:///" + Server.EXPORT + "?socket=" + socket;
+        long begin = System.nanoTime();
+        run(List.of("nbdinfo", "--map", uri));
+        return (System.nanoTime() - begin) / 1e9;
     }
 
     private static void run(List<String> command) throws IOException, InterruptedException {
