@@ -133,6 +133,53 @@ class LauncherIT {
         assertEquals(new Ended(0, version.out(), ""), end(start("--daemonize", "--version")));
     }
 
+    /**
+     * As a relative name, which cd would look for in CDPATH, and through links to file and folder.
+     */
+    @ParameterizedTest
+    @ValueSource(strings = {"bin/blockwharf", "./bin/blockwharf", "linked/blockwharf", "command"})
+    void itFindsItsFolderHoweverItIsCalled(String command) throws Exception {
+        Path there = Files.createDirectory(dir.resolve("there"));
+        Files.createDirectories(dir.resolve("elsewhere/bin"));
+        Files.createDirectory(dir.resolve("elsewhere/linked"));
+        Files.createSymbolicLink(there.resolve("linked"), home.resolve("bin"));
+        Files.createSymbolicLink(there.resolve("command"), Path.of("linked/blockwharf"));
+        Path folder = command.contains("bin") ? home : there;
+        ProcessBuilder builder = new ProcessBuilder("sh", "-c", "exec ./" + command + " --version");
+        if (!command.startsWith("./")) {
+            builder.command("sh", "-c", "PATH=.:$PATH; exec " + command + " --version");
+        }
+        builder.directory(folder.toFile());
+        builder.environment().put("CDPATH", dir.resolve("elsewhere").toString());
+        Ended version = end(builder.start());
+        assertEquals("", version.err());
+        assertEquals(0, version.status());
+    }
+
+    /** Services often run without a locale; the JVM would take all but ASCII for question marks. */
+    @ParameterizedTest
+    @ValueSource(strings = {"C", "POSIX", "nowhere"})
+    void argumentsAreUtf8InAnyLocale(String locale) throws Exception {
+        String say = "exec \"$0\" say \"$(printf '\\303\\244')\" fail ''";
+        String program = home.resolve("bin/blockwharf").toString();
+        ProcessBuilder builder = new ProcessBuilder("sh", "-c", say, program);
+        builder.environment().put("LC_ALL", locale);
+        assertEquals(new Ended(0, "\u00e4\n", ""), end(builder.start()));
+    }
+
+    @Test
+    void aJavaThatWasNamedAndIsNoJdk25IsNotReplaced() throws Exception {
+        ProcessBuilder builder = new ProcessBuilder(home.resolve("bin/blockwharf") + "", "-V");
+        builder.environment().put("BLOCKWHARF_JAVA", dir.toString());
+        assertEquals(
+                new Ended(
+                        1,
+                        "",
+                        "blockwharf: BLOCKWHARF_JAVA=%s is not the folder of a JDK 25\n"
+                                .formatted(dir)),
+                end(builder.start()));
+    }
+
     @Test
     void theSecondDaemonWithTheSamePidFileIsRefused() throws Exception {
         Process first = start("--pidfile", pidFile.toString());
