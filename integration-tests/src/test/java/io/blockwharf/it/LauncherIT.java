@@ -208,6 +208,23 @@ class LauncherIT {
         assertEquals(0, end(next).status());
     }
 
+    /** QEMU's daemon writes to where the link leads, too. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void aPidFileMayBeALink(boolean stale) throws Exception {
+        Path target = dir.resolve("target");
+        Files.createSymbolicLink(pidFile, Path.of("target"));
+        if (stale) {
+            Files.writeString(target, "1\n");
+        }
+        Process daemon = start("--pidfile", pidFile.toString());
+        await(() -> read(target).equals(daemon.pid() + "\n"));
+        assertTrue(Files.isSymbolicLink(pidFile));
+        daemon.toHandle().destroy();
+        assertEquals(new Ended(0, "", ""), end(daemon));
+        assertFalse(Files.exists(target));
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"--daemonize", "--daem"})
     void aDaemonizedParentEndsWhenEverythingIsReady(String option) throws Exception {

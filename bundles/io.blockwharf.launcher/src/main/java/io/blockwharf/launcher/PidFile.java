@@ -23,6 +23,9 @@ import java.nio.file.StandardCopyOption;
  * removes the file.
  */
 final class PidFile implements AutoCloseable {
+    /** As many as the kernel follows, path_resolution(7). */
+    private static final int MOST_LINKS = 40;
+
     private final Path path;
     private final FileChannel locked;
 
@@ -38,9 +41,9 @@ final class PidFile implements AutoCloseable {
      * @throws StartException if it cannot be written, or a living process holds it
      */
     static PidFile create(Path path) {
-        Path absolute = path.toAbsolutePath();
-        Path draft = absolute.resolveSibling(absolute.getFileName() + "." + pid() + ".tmp");
         try {
+            Path absolute = place(path);
+            Path draft = absolute.resolveSibling(absolute.getFileName() + "." + pid() + ".tmp");
             Files.deleteIfExists(draft);
             FileChannel channel = FileChannel.open(draft, CREATE_NEW, READ, WRITE);
             try {
@@ -58,6 +61,19 @@ final class PidFile implements AutoCloseable {
             throw new StartException(
                     "cannot create PID file: Could not create '%s': %s", path, reason(e));
         }
+    }
+
+    /** Where a link leads, which need not be there. */
+    private static Path place(Path path) throws IOException {
+        Path found = path.toAbsolutePath();
+        for (int links = 0; Files.isSymbolicLink(found); links++) {
+            if (links == MOST_LINKS) {
+                throw new FileSystemException(
+                        path.toString(), null, "Too many levels of symbolic links");
+            }
+            found = found.resolveSibling(Files.readSymbolicLink(found));
+        }
+        return found;
     }
 
     /** Returns false if the place changed meanwhile, so that the caller looks again. */
