@@ -24,6 +24,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -274,6 +275,25 @@ class LauncherIT {
         await(() -> read(trace).equals("start 1.0.0\nstop 1.0.0\nstart 1.1.0\nstop 1.1.0\n"));
         daemon.toHandle().destroy();
         assertEquals(new Ended(0, "", ""), end(daemon));
+    }
+
+    /** Half a jar ends the driver that it replaces, and a whole one begins it again. */
+    @Test
+    void aJarThatIsNoBundleIsReported() throws Exception {
+        Path trace = dir.resolve("trace");
+        Process daemon = start("--pidfile", pidFile.toString());
+        await(() -> Files.exists(pidFile));
+        Path jar = driver(trace, "1.0.0");
+        await(() -> read(trace).equals("start 1.0.0\n"));
+        Path half = dir.resolve("half");
+        Files.write(half, Arrays.copyOf(Files.readAllBytes(jar), 300));
+        Files.move(half, jar, StandardCopyOption.ATOMIC_MOVE);
+        await(() -> read(trace).equals("start 1.0.0\nstop 1.0.0\n"));
+        driver(trace, "1.1.0");
+        await(() -> read(trace).equals("start 1.0.0\nstop 1.0.0\nstart 1.1.0\n"));
+        daemon.toHandle().destroy();
+        String message = "blockwharf: " + jar + " is not a bundle any more, and is uninstalled\n";
+        assertEquals(new Ended(0, "", message), end(daemon));
     }
 
     private Path driver(Path trace, String version) throws IOException {

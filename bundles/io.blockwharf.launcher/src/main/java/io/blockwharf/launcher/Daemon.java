@@ -3,6 +3,7 @@ package io.blockwharf.launcher;
 import org.apache.felix.framework.Felix;
 import org.osgi.framework.Bundle;
 import org.osgi.framework.BundleContext;
+import org.osgi.framework.BundleEvent;
 import org.osgi.framework.BundleException;
 import org.osgi.framework.Constants;
 import org.osgi.framework.Filter;
@@ -12,6 +13,7 @@ import org.osgi.framework.startlevel.BundleStartLevel;
 import org.osgi.util.tracker.ServiceTracker;
 
 import java.io.IOException;
+import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -126,6 +128,18 @@ final class Daemon implements AutoCloseable {
             }
         }
         startDrivers(context, bundles);
+        context.addBundleListener(Daemon::replacedByNoBundle);
+    }
+
+    /** File Install takes a bundle away without a word when half a jar is in its place. */
+    private static void replacedByNoBundle(BundleEvent event) {
+        if (event.getType() == BundleEvent.UNINSTALLED) {
+            URI location = URI.create(event.getBundle().getLocation());
+            if ("file".equals(location.getScheme()) && Files.exists(Path.of(location))) {
+                TerminalLog.print(
+                        Path.of(location) + " is not a bundle any more, and is uninstalled");
+            }
+        }
     }
 
     /** File Install has installed them, but would start them only when it looks again. */
