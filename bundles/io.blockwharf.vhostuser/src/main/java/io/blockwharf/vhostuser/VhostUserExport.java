@@ -36,6 +36,7 @@ final class VhostUserExport implements BlockExport {
     private Optional<VhostUserSession> session = Optional.empty();
 
     private boolean stopping;
+    private boolean removed;
     private long sessions;
 
     private VhostUserExport(
@@ -79,10 +80,22 @@ final class VhostUserExport implements BlockExport {
                 end();
             }
         } finally {
+            unlinkIfRemoved();
             listener.close();
             threads.close();
             flush();
             closed.complete(null);
+        }
+    }
+
+    /** Front ends that outlive the daemon wait for its successor at the socket's file. */
+    private synchronized void unlinkIfRemoved() {
+        if (removed) {
+            try {
+                listener.unlink();
+            } catch (LinuxException e) {
+                log.warn("vhost-user-blk export {}: {}", spec.id(), e.getMessage());
+            }
         }
     }
 
@@ -156,6 +169,12 @@ final class VhostUserExport implements BlockExport {
         notifyAll();
         listener.shutdown();
         session.ifPresent(VhostUserSession::shutdown);
+    }
+
+    @Override
+    public synchronized void requestRemoval() {
+        removed = true;
+        requestShutdown();
     }
 
     @Override

@@ -11,9 +11,10 @@ import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.SocketChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** A daemon that has no descriptor left for a front end. */
+/** The socket of an export: a front end waits at it, also for a daemon that comes again. */
 @Timeout(240)
 class VhostUserAcceptIT {
     private static final int GET_FEATURES = 1;
@@ -41,6 +42,36 @@ class VhostUserAcceptIT {
                 assertTrue(features(front) != 0);
             }
         }
+    }
+
+    @Test
+    void itsFileGoesWithTheExportAndNotWithTheDaemon() throws Exception {
+        Path monitor = directory.resolve("m");
+        Path removed = directory.resolve("removed");
+        Path kept = directory.resolve("kept");
+        try (var _ =
+                        Daemon.start(
+                                directory,
+                                "--chardev",
+                                "socket,id=m,server=on,wait=off,path=" + monitor,
+                                "--monitor",
+                                "m",
+                                "--blockdev",
+                                "null-co,node-name=disk,size=1048576",
+                                "--export",
+                                "vhost-user-blk,id=r,node-name=disk,addr.type=unix,addr.path="
+                                        + removed,
+                                "--export",
+                                "vhost-user-blk,id=k,node-name=disk,addr.type=unix,addr.path="
+                                        + kept);
+                var qmp = QmpClient.unix(monitor);
+                var front = SocketChannel.open(UnixDomainSocketAddress.of(removed))) {
+            assertTrue(features(front) != 0);
+            qmp.execute("block-export-del", "{\"id\":\"r\",\"mode\":\"hard\"}");
+            qmp.event("BLOCK_EXPORT_DELETED");
+            assertTrue(Files.notExists(removed));
+        }
+        assertTrue(Files.exists(kept));
     }
 
     /** Sets how many descriptors the daemon may have: soft limit and, if given, hard limit. */
