@@ -35,6 +35,7 @@ record SocketName(int family, byte[] bytes) {
     private static final int AI_V4MAPPED = 8;
     private static final int AI_ADDRCONFIG = 32;
     private static final int AI_NUMERICSERV = 1024;
+    private static final int EAI_SERVICE = -8;
     private static final int NI_MAXHOST = 1025;
     private static final int NI_NUMERICHOST = 1;
 
@@ -62,11 +63,13 @@ record SocketName(int family, byte[] bytes) {
             hints.set(JAVA_INT, 8, Libc.SOCK_STREAM);
             MemorySegment list = RawMemory.argument(arena, 8);
             int code =
-                    Libc.getaddrinfo(
-                            stringOrNull(arena, address.host()),
-                            stringOrNull(arena, address.port()),
-                            hints.address(),
-                            list.address());
+                    isBeyondPorts(address.port())
+                            ? EAI_SERVICE
+                            : Libc.getaddrinfo(
+                                    stringOrNull(arena, address.host()),
+                                    stringOrNull(arena, address.port()),
+                                    hints.address(),
+                                    list.address());
             if (code != 0) {
                 throw LinuxException.sentence(
                         "address resolution failed for %s:%s: %s"
@@ -83,6 +86,13 @@ record SocketName(int family, byte[] bytes) {
                 Libc.freeaddrinfo(first);
             }
         }
+    }
+
+    /** glibc takes the low 16 bits of a number that is too large, and so does QEMU. */
+    private static boolean isBeyondPorts(String port) {
+        String digits = port.strip().replaceFirst("^0+", "");
+        return digits.matches("[0-9]+")
+                && (digits.length() > 5 || Integer.parseInt(digits) > 0xFFFF);
     }
 
     private static long stringOrNull(Arena arena, String text) {

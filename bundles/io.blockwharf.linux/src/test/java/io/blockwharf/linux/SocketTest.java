@@ -178,6 +178,10 @@ class SocketTest {
                         new SocketAddress.Inet("localhost", "nosuchservice"),
                         "address resolution failed for localhost:nosuchservice: "
                                 + "Servname not supported for ai_socktype"),
+                Arguments.of(
+                        new SocketAddress.Inet("localhost", "65536"),
+                        "address resolution failed for localhost:65536: "
+                                + "Servname not supported for ai_socktype"),
                 Arguments.of(inet("", no, no), "Cannot disable IPv4 and IPv6 at same time"),
                 Arguments.of(
                         new SocketAddress.Inet("192.0.2.1", "0"),
