@@ -104,6 +104,10 @@ final class ShellSession {
 
     private static String oneLine(Exception e) {
         String message = e.getMessage() == null ? e.toString() : e.getMessage();
+        if (message.startsWith("Cannot coerce ")) {
+            // Gogo found no method for them, and would list the Java types of those that it has
+            return "The arguments do not fit the command: see 'help COMMAND'";
+        }
         return message.lines().findFirst().orElse(message);
     }
 }

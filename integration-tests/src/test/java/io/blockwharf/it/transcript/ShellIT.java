@@ -72,6 +72,7 @@ class ShellIT {
                     nbd:disconnect 7
                     export:del m
                     export:del nope
+                    export:del
                     export:del e
                     node:del n
                     node:list
@@ -114,6 +115,7 @@ class ShellIT {
                 again  more    0        0      -         -         0       -          -          0       0           0
                 error: NBD client 7 not found
                 error: Export 'nope' is not found
+                error: The arguments do not fit the command: see 'help COMMAND'
                 error: Command not found: nope
                 the end
                 {
