@@ -1,5 +1,7 @@
 package io.blockwharf.fuse;
 
+import java.lang.System.Logger.Level;
+import java.util.Optional;
 import java.util.function.Function;
 
 /**
@@ -10,25 +12,65 @@ import java.util.function.Function;
  * @param ring whether requests come over io_uring, where the kernel has that switched on
  */
 record FuseSettings(int threads, boolean passthrough, boolean ring) {
+    private static final System.Logger LOG = System.getLogger(FuseSettings.class.getName());
     private static final int MAX_THREADS = 64;
 
     FuseSettings {
-        if (threads < 1 || threads > MAX_THREADS) {
+        if (!isThreads(threads)) {
             throw new IllegalArgumentException("threads must be between 1 and " + MAX_THREADS);
         }
     }
 
-    /** From properties: {@code threads}, {@code passthrough}, {@code ring}. */
-    static FuseSettings of(Function<String, Object> properties) {
-        Object threads = properties.apply("threads");
-        int usual = Math.clamp(Runtime.getRuntime().availableProcessors(), 2, 4);
-        return new FuseSettings(
-                threads == null ? usual : Integer.parseInt(threads.toString()),
-                isOn(properties.apply("passthrough"), true),
-                isOn(properties.apply("ring"), false));
+    private static boolean isThreads(int threads) {
+        return threads >= 1 && threads <= MAX_THREADS;
     }
 
-    private static boolean isOn(Object property, boolean usual) {
-        return property == null ? usual : Boolean.parseBoolean(property.toString());
+    /**
+     * From properties: {@code threads}, {@code passthrough}, {@code ring}. What cannot be used is
+     * reported, and as if it were not there: without settings there would be no exports either.
+     */
+    static FuseSettings of(Function<String, Object> properties) {
+        int usual = Math.clamp(Runtime.getRuntime().availableProcessors(), 2, 4);
+        return new FuseSettings(
+                setting(properties, "threads", usual, FuseSettings::threads),
+                setting(properties, "passthrough", true, FuseSettings::isOn),
+                setting(properties, "ring", false, FuseSettings::isOn));
+    }
+
+    private static <T> T setting(
+            Function<String, Object> properties,
+            String name,
+            T usual,
+            Function<String, Optional<T>> parse) {
+        Object given = properties.apply(name);
+        if (given == null) {
+            return usual;
+        }
+        Optional<T> parsed = parse.apply(given.toString().strip());
+        if (parsed.isEmpty()) {
+            LOG.log(
+                    Level.WARNING,
+                    "io.blockwharf.fuse: cannot use {0}={1}, {2} is taken instead",
+                    name,
+                    given,
+                    usual);
+        }
+        return parsed.orElse(usual);
+    }
+
+    private static Optional<Integer> threads(String text) {
+        try {
+            return Optional.of(Integer.parseInt(text)).filter(FuseSettings::isThreads);
+        } catch (NumberFormatException e) {
+            return Optional.empty();
+        }
+    }
+
+    private static Optional<Boolean> isOn(String text) {
+        return switch (text) {
+            case "true" -> Optional.of(true);
+            case "false" -> Optional.of(false);
+            default -> Optional.empty();
+        };
     }
 }

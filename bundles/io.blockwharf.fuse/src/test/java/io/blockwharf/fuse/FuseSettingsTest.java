@@ -1,37 +1,50 @@
 package io.blockwharf.fuse;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
+import java.util.HashMap;
 import java.util.Map;
 
-/** README.md, "Settings". */
+/** README, "Settings". */
 class FuseSettingsTest {
-    @Test
-    void unaskedTheDeviceServesAndImagesArePassedThrough() {
-        FuseSettings settings = FuseSettings.of(_ -> null);
-        assertTrue(settings.threads() >= 2 && settings.threads() <= 4);
-        assertTrue(settings.passthrough());
-        assertFalse(settings.ring());
-    }
+    private static final FuseSettings USUAL = FuseSettings.of(Map.<String, Object>of()::get);
 
     @Test
-    void settingsMayBeStrings() {
-        Map<String, Object> properties =
-                Map.of("threads", "7", "passthrough", "false", "ring", true);
-        assertEquals(new FuseSettings(7, false, true), FuseSettings.of(properties::get));
+    void unaskedAFewThreadsServe() {
+        assertTrue(USUAL.threads() >= 2 && USUAL.threads() <= 4);
     }
 
-    @Test
-    void thereAreLimits() {
-        for (Object threads : new Object[] {0, 65, "many"}) {
-            assertThrows(
-                    IllegalArgumentException.class,
-                    () -> FuseSettings.of(Map.of("threads", threads)::get));
-        }
+    @ParameterizedTest(name = "threads={0} passthrough={1} ring={2}")
+    @CsvSource(
+            nullValues = "-",
+            textBlock =
+                    """
+                    3,        false,   false,  3, false, false
+                    ' 64 ',   true,    true,  64, true,  true
+                    -,        -,       -,     -1, true,  false
+                    0,        perhaps, on,    -1, true,  false
+                    65,       '',      TRUE,  -1, true,  false
+                    several,  false,   1,     -1, false, false
+                    99999999999, -,    -,     -1, true,  false
+                    """)
+    void whatCannotBeUsedIsAsIfItWereNotThere(
+            String threads,
+            String passthrough,
+            String ring,
+            int usedThreads,
+            boolean usedPassthrough,
+            boolean usedRing) {
+        Map<String, Object> given = new HashMap<>();
+        given.put("threads", threads);
+        given.put("passthrough", passthrough);
+        given.put("ring", ring);
+        int expected = usedThreads < 0 ? USUAL.threads() : usedThreads;
+        assertEquals(
+                new FuseSettings(expected, usedPassthrough, usedRing), FuseSettings.of(given::get));
     }
 }
