@@ -44,14 +44,15 @@ final class Session {
 
     /** Ends the command thread. */
     private static final Queued END =
-            new Queued(new Request.Invalid("", Optional.empty()), Long.MAX_VALUE);
+            new Queued(new Request.Invalid("", Optional.empty()), Long.MAX_VALUE, false);
 
     /**
      * A request that waits for its turn.
      *
      * @param mark which of the {@link #passed} descriptors it may claim
+     * @param large whether it has the session's {@link HeapShare}
      */
-    private record Queued(Request request, long mark) {}
+    private record Queued(Request request, long mark, boolean large) {}
 
     /** qmp-spec, "Capabilities Negotiation". */
     private sealed interface Phase {
@@ -68,6 +69,7 @@ final class Session {
     private final Outbox outbox;
     private final Thread commands;
     private final BlockingQueue<Queued> requests = new ArrayBlockingQueue<>(READ_AHEAD);
+    private final HeapShare share = new HeapShare();
     private final NamedDescriptors names;
     private final PassedDescriptors passed = new PassedDescriptors();
 
@@ -113,6 +115,7 @@ final class Session {
             // What was asked is carried out and answered, even if the client has said all it had.
             requests.put(END);
             commands.join();
+            share.giveBack();
             passed.close();
             outbox.finish(FLUSH_MILLIS);
             peer.shutdown();
@@ -198,7 +201,7 @@ final class Session {
     }
 
     private void read() throws IOException, InterruptedException {
-        JsonReader reader = new JsonReader(this::received);
+        JsonReader reader = new JsonReader(this::received, share::take);
         byte[] bytes = new byte[READ_BYTES];
         for (int n; !ending && (n = peer.read(bytes)) >= 0; ) {
             peer.takeDescriptor().ifPresent(passed::add);
@@ -210,6 +213,7 @@ final class Session {
     }
 
     private void received(JsonReader.Found found) {
+        boolean large = share.read();
         Request request =
                 switch (found) {
                     case JsonReader.Value value ->
@@ -220,11 +224,18 @@ final class Session {
         try {
             if (request.outOfBand()) {
                 outbox.send(bytes(answer(request)));
+                giveBack(large);
             } else {
-                enqueue(new Queued(request, passed.mark()));
+                enqueue(new Queued(request, passed.mark(), large));
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
+        }
+    }
+
+    private void giveBack(boolean large) {
+        if (large) {
+            share.giveBack();
         }
     }
 
@@ -245,6 +256,7 @@ final class Session {
                 mark = next.mark();
                 passed.settle(mark);
                 outbox.send(bytes(traced(next.request())));
+                giveBack(next.large());
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();

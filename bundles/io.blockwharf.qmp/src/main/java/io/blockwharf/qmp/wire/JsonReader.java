@@ -21,6 +21,7 @@ import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 
 /**
@@ -32,17 +33,23 @@ import java.util.function.Consumer;
  * Considerations", has clients send 0xFF to get out of whatever was begun.
  *
  * <p>A value may nest {@value #MAX_NESTING} deep, and have {@value #MAX_BYTES} bytes in {@value
- * #MAX_TOKENS} tokens: the daemon's heap is small.
+ * #MAX_TOKENS} tokens: the daemon's heap is small. Whoever lets others send may also bound how many
+ * have large values at the same time.
  */
 public final class JsonReader {
     /** Open brackets and braces. */
     static final int MAX_NESTING = 1024;
 
     /** Bytes of one value, up to the end of its last line. */
-    static final int MAX_BYTES = 16 << 20;
+    static final int MAX_BYTES = 4 << 20;
 
     /** Tokens of one value. */
     static final int MAX_TOKENS = 1 << 18;
+
+    /** Bytes and tokens beyond which a value is large: its reader is asked whether to go on. */
+    static final int LARGE_BYTES = 64 << 10;
+
+    static final int LARGE_TOKENS = 1 << 12;
 
     /** What was found. */
     public sealed interface Found {}
@@ -77,6 +84,7 @@ public final class JsonReader {
             BigInteger.TWO.pow(Long.SIZE).subtract(BigInteger.ONE);
 
     private final Consumer<? super Found> sink;
+    private final BooleanSupplier admission;
     private final Tree tree = new Tree();
     private final TrailingComma trailingComma = new TrailingComma();
     private JsonParser parser;
@@ -84,12 +92,21 @@ public final class JsonReader {
     /** Bytes since the last value was complete. */
     private long valueBytes;
 
+    /** Whether the value is large, and may be. */
+    private boolean admitted;
+
     /** Whether what comes is dropped up to the next place where reading can begin afresh. */
     private boolean skipping;
 
-    /** A reader at the beginning of a stream, which tells {@code sink} what it finds. */
-    public JsonReader(Consumer<? super Found> sink) {
+    /**
+     * A reader at the beginning of a stream, which tells {@code sink} what it finds.
+     *
+     * @param admission asked once for each large value while it is read; without it, the value is
+     *     too large
+     */
+    public JsonReader(Consumer<? super Found> sink, BooleanSupplier admission) {
         this.sink = sink;
+        this.admission = admission;
         parser = newParser();
     }
 
@@ -104,7 +121,7 @@ public final class JsonReader {
     /** What a text is that should be one value. */
     public static Found parse(String text) {
         List<Found> found = new ArrayList<>();
-        JsonReader reader = new JsonReader(found::add);
+        JsonReader reader = new JsonReader(found::add, () -> true);
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
         reader.read(bytes, 0, bytes.length);
         reader.end();
@@ -178,6 +195,7 @@ public final class JsonReader {
         trailingComma.clear();
         parser = newParser();
         valueBytes = 0;
+        admitted = false;
         skipping = true;
         sink.accept(new Malformed(message));
     }
@@ -193,17 +211,26 @@ public final class JsonReader {
             } else if (tree.add(token, parser)) {
                 Object value = tree.take();
                 valueBytes = 0;
+                admitted = false;
                 sink.accept(new Value(value));
             } else if (tree.tokens() > MAX_TOKENS) {
+                malformed("JSON token count limit exceeded");
+                return;
+            } else if (tree.tokens() == LARGE_TOKENS && !mayBeLarge()) {
                 malformed("JSON token count limit exceeded");
                 return;
             }
         }
         if (tree.isEmpty()) {
             valueBytes = 0; // blanks, or part of a scalar, which the parser bounds
-        } else if (valueBytes > MAX_BYTES) {
+        } else if (valueBytes > MAX_BYTES || valueBytes > LARGE_BYTES && !mayBeLarge()) {
             malformed("JSON token size limit exceeded");
         }
+    }
+
+    private boolean mayBeLarge() {
+        admitted = admitted || admission.getAsBoolean();
+        return admitted;
     }
 
     /** Watches for {"a": 1,}: the parser lets it pass when the comma ends a piece. */

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -22,7 +23,16 @@ class JsonReaderTest {
                                         case JsonReader.Value value ->
                                                 JsonText.LINE.of(value.value());
                                         case JsonReader.Malformed _ -> "error";
-                                    }));
+                                    }),
+                    this::admits);
+
+    private int asked;
+    private boolean admitting = true;
+
+    private boolean admits() {
+        asked++;
+        return admitting;
+    }
 
     private void read(byte[] bytes, int chunk) {
         for (int i = 0; i < bytes.length; i += chunk) {
@@ -99,6 +109,21 @@ class JsonReaderTest {
         }
         read("\n3\n".getBytes(), 4096);
         assertEquals(List.of("error", "3"), found);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void eachLargeValueIsAskedFor(boolean admitted) {
+        admitting = admitted;
+        String tokens = "1,".repeat(JsonReader.LARGE_TOKENS);
+        String bytes = "\"" + "x".repeat(JsonReader.LARGE_BYTES) + "\"";
+        for (String large : List.of("[" + tokens + "2]", "[3," + bytes + "," + tokens + "4]")) {
+            read((large + "\n5\n").getBytes(), 4096);
+            assertEquals(admitted, !found.getFirst().equals("error"));
+            assertEquals(List.of("5"), found.subList(1, found.size()));
+            found.clear();
+        }
+        assertEquals(2, asked);
     }
 
     @Test
