@@ -560,8 +560,10 @@ public final class BlockGraph implements OpenUnion {
         if (!node.readOnly() && node.active() && !node.options().noFlush()) {
             try {
                 node.image().flush();
-            } catch (BlockIoException | RuntimeException e) {
-                logger.error("Flushing node {} failed: {}", node.name, e.getMessage(), e);
+            } catch (BlockIoException e) {
+                logger.error("Flushing node {} failed: {}", node.name, e.getMessage());
+            } catch (RuntimeException e) {
+                logger.error("Flushing node {} failed", node.name, e);
             }
         }
         try {

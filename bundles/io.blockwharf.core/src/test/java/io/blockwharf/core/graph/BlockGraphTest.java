@@ -17,6 +17,7 @@ import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.block.BlockdevOptions;
 import io.blockwharf.api.block.BlockdevOptions.DetectZeroes;
 import io.blockwharf.api.block.BlockdevOptions.Discard;
+import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.OpenFlags;
 import io.blockwharf.api.block.Permission;
 import io.blockwharf.api.qmp.QmpException;
@@ -277,6 +278,16 @@ class BlockGraphTest {
         graph.close();
         assertEquals(List.of(), names());
         assertTrue(driver.images.get("file").closed);
+    }
+
+    /** A disk's error says it all; where the daemon was when it came says nothing. */
+    @Test
+    void diskThatFailsAtTheEndIsReportedInOneLine() {
+        graph.add(options("a"));
+        driver.images.get("a").failure = Optional.of(Errno.EIO);
+        graph.close();
+        assertEquals(List.of("error [Flushing node {} failed: {}, a, as the test wants it]"), log);
+        assertTrue(driver.images.get("a").closed);
     }
 
     @Test
