@@ -9,6 +9,14 @@ public final class StandardStreams {
         return Libc.isatty(0) == 1;
     }
 
+    /**
+     * Whether the daemon was started in the background, where nobody is at the other end of
+     * standard input and output: {@code bin/blockwharf} sets this property then.
+     */
+    public static boolean areNobodys() {
+        return System.getProperty("blockwharf.ready") != null;
+    }
+
     /** Lets go of what the parent process gave: reads find the end, what is written is dropped. */
     public static void detach() throws LinuxException {
         int nothing = Descriptor.open("/dev/null", Libc.O_RDWR, 0);

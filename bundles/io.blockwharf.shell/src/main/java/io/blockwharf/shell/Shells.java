@@ -87,6 +87,9 @@ public final class Shells implements QmpCommand<Shells.Arguments, Nothing> {
     }
 
     private void startOnTerminal(boolean prompt) throws IOException {
+        if (StandardStreams.areNobodys()) {
+            throw QmpException.generic("cannot use stdio with -daemonize");
+        }
         if (terminal.isPresent()) {
             throw QmpException.generic("There is a shell on standard input already");
         }

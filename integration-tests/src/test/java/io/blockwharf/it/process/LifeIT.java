@@ -169,6 +169,23 @@ class LifeIT {
         assertEquals(1, result.status());
     }
 
+    /** In the background nobody is at the other end of standard input and output. */
+    @Test
+    void inTheBackgroundTheStandardStreamsCannotBeUsed() {
+        for (String option :
+                Daemon.REFERENCE
+                        ? List.of("--chardev stdio,id=c")
+                        : List.of("--chardev stdio,id=c", "--shell stdio")) {
+            List<String> command = new ArrayList<>(List.of(Daemon.PROGRAM, "--daemonize"));
+            command.addAll(List.of(option.split(" ")));
+            Tools.Result result = Tools.run(command);
+            assertEquals(
+                    Daemon.NAME + ": " + option + ": cannot use stdio with -daemonize\n",
+                    result.stderr());
+            assertEquals(1, result.status());
+        }
+    }
+
     /** What is wrong with the JSON each parser says in its own words. */
     @Test
     void jsonThatIsNoneEndsTheStart() {

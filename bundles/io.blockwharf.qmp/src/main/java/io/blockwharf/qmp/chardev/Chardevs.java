@@ -7,8 +7,8 @@ import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.InheritedFd;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.SocketAddress;
+import io.blockwharf.linux.StandardStreams;
 
-import org.osgi.framework.BundleContext;
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Deactivate;
@@ -60,20 +60,10 @@ public final class Chardevs implements QomContainer {
     private final List<SocketServer> awaitingClients = new ArrayList<>();
     private boolean stdioTaken;
 
-    /** Whether the daemon leaves its caller, and with it the terminal. */
-    private final boolean daemonized;
-
     /** No chardevs. */
     @Activate
-    public Chardevs(
-            BundleContext context, @Reference(service = LoggerFactory.class) Logger logger) {
-        this(logger, context.getProperty("blockwharf.ready") != null);
-    }
-
-    /** The same without a framework. */
-    public Chardevs(Logger logger, boolean daemonized) {
+    public Chardevs(@Reference(service = LoggerFactory.class) Logger logger) {
         this.logger = logger;
-        this.daemonized = daemonized;
     }
 
     @Deactivate
@@ -243,7 +233,7 @@ public final class Chardevs implements QomContainer {
     }
 
     private Chardev openStdio(ChardevBackend.Stdio stdio) throws LinuxException {
-        if (daemonized) {
+        if (StandardStreams.areNobodys()) {
             throw QmpException.generic("cannot use stdio with -daemonize");
         }
         if (stdioTaken) {

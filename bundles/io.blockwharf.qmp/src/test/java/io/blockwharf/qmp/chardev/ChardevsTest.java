@@ -36,7 +36,7 @@ class ChardevsTest {
     @TempDir Path directory;
 
     private final RecordingLog log = new RecordingLog();
-    private final Chardevs chardevs = new Chardevs(log.logger, false);
+    private final Chardevs chardevs = new Chardevs(log.logger);
 
     @AfterEach
     void close() {

@@ -29,7 +29,7 @@ class CommandLineTest {
 
     private final RecordingLog log = new RecordingLog();
     private final CommandLine commandLine =
-            new CommandLine(dispatcher, new Chardevs(log.logger, false), log.logger);
+            new CommandLine(dispatcher, new Chardevs(log.logger), log.logger);
 
     private Optional<String> apply(String line) {
         return commandLine.apply(line.isEmpty() ? List.of() : List.of(line.split(" ", -1)));
