@@ -486,21 +486,15 @@ final class FileImage implements BlockImage {
     }
 
     @Override
-    public boolean tryRead(long offset, IoVector into) throws BlockIoException {
+    public boolean tryRead(long offset, IoVector into) {
         if (mode.direct) {
             return false; // RWF_NOWAIT does not keep direct I/O from waiting for the disk
         }
-        try {
-            long n;
-            if (into.count() == 1) {
-                n = file.tryRead(offset, into.base(0), into.offset(0), into.length(0));
-            } else {
-                n = file.tryRead(offset, into.entries(), into.count());
-            }
-            return n == into.byteCount();
-        } catch (LinuxException e) {
-            throw failed(e);
-        }
+        long n =
+                into.count() == 1
+                        ? file.tryRead(offset, into.base(0), into.offset(0), into.length(0))
+                        : file.tryRead(offset, into.entries(), into.count());
+        return n == into.byteCount();
     }
 
     /**

@@ -114,6 +114,7 @@ public final class EventLoop implements AutoCloseable {
     /** struct rusage: two times and 14 longs. */
     private static final long RUSAGE_BYTES = 144;
 
+    private final MemorySegment usage = Arena.ofAuto().allocate(RUSAGE_BYTES, 8);
     private final Object changes = new Object();
     private final Epoll epoll;
     private final EventFd wake;
@@ -154,7 +155,7 @@ public final class EventLoop implements AutoCloseable {
 
     /** Polls before it sleeps, as these rules say; see {@link AdaptivePolling}. */
     public void polling(long maxNanos, long grow, long shrink) {
-        polling(new AdaptivePolling(maxNanos, grow, shrink, EventLoop::preemptions));
+        polling(new AdaptivePolling(maxNanos, grow, shrink, this::preemptions));
     }
 
     /** From now on {@code rule} is the loop's own. */
@@ -303,13 +304,10 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /** Of this thread. getrusage(2), RUSAGE_THREAD: ru_nivcsw is the last field. */
-    private static long preemptions() {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment usage = RawMemory.argument(arena, RUSAGE_BYTES);
-            return Libc.getrusage(RUSAGE_THREAD, usage.address()) < 0
-                    ? 0
-                    : usage.get(JAVA_LONG, RUSAGE_BYTES - Long.BYTES);
-        }
+    private long preemptions() {
+        return Libc.getrusage(RUSAGE_THREAD, usage.address()) < 0
+                ? 0
+                : usage.get(JAVA_LONG, RUSAGE_BYTES - Long.BYTES);
     }
 
     /** Asks all pollers until one has found work, there is a task, or it is {@code deadline}. */

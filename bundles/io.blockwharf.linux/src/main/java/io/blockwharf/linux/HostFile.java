@@ -72,6 +72,20 @@ public final class HostFile implements AutoCloseable {
      */
     public record Alignment(int memory, int offset) {}
 
+    /** Whether the file system answers RWF_NOWAIT. */
+    private enum Nowait {
+        UNTRIED,
+        WORKS,
+        MISSING;
+
+        /** By the result of a call. */
+        static Nowait shownBy(long result) {
+            return result == -Errnos.EOPNOTSUPP
+                    ? MISSING
+                    : result >= 0 || result == -Errnos.EAGAIN ? WORKS : UNTRIED;
+        }
+    }
+
     /** Result of a transfer that would have had to wait for the disk. */
     public static final long WOULD_BLOCK = -1;
 
@@ -107,12 +121,8 @@ public final class HostFile implements AutoCloseable {
     /** Where the descriptor is a duplicate from. Changed by {@link #exchange} alone. */
     private Optional<FdSets.Duplicate> fromSet;
 
-    /**
-     * Whether the file system answers RWF_NOWAIT; learned from its first EOPNOTSUPP. Races agree.
-     */
-    private boolean readsNowait = true;
-
-    private boolean writesNowait = true;
+    /** What reading has shown. Races agree. */
+    private Nowait nowait = Nowait.UNTRIED;
 
     private HostFile(int fd, Optional<FdSets.Duplicate> fromSet) throws LinuxException {
         descriptor = new Descriptor(fd);
@@ -344,10 +354,10 @@ public final class HostFile implements AutoCloseable {
      * Reads what needs no waiting for the disk (RWF_NOWAIT), and anything {@link #inMemory}.
      *
      * @return bytes read, 0 at the end of the file, fewer than {@code length} where the page cache
-     *     or the file ends, {@link #WOULD_BLOCK} if there is nothing or the file system cannot tell
+     *     or the file ends, {@link #WOULD_BLOCK} if there is nothing, the file system cannot tell,
+     *     or it fails: a read that may wait says why
      */
-    public long tryRead(long position, MemorySegment segment, long offset, long length)
-            throws LinuxException {
+    public long tryRead(long position, MemorySegment segment, long offset, long length) {
         long address = RawMemory.address(segment, offset, length);
         long iovec = Scratch.ofThread().iovec(address, length);
         long n = nowaitRead(position, iovec, 1);
@@ -360,7 +370,7 @@ public final class HostFile implements AutoCloseable {
      *
      * @param iovecs {@code struct iovec[]}, at least {@code count} of them, at most 1024
      */
-    public long tryRead(long position, MemorySegment iovecs, int count) throws LinuxException {
+    public long tryRead(long position, MemorySegment iovecs, int count) {
         long n = nowaitRead(position, RawMemory.address(iovecs, 0, 16L * count), count);
         Reference.reachabilityFence(iovecs);
         return n;
@@ -374,65 +384,20 @@ public final class HostFile implements AutoCloseable {
         return inMemory;
     }
 
-    private long nowaitRead(long position, long iovecs, int count) throws LinuxException {
-        if (!readsNowait) {
-            return WOULD_BLOCK;
-        }
-        long n = HotCalls.preadv2(fd(), iovecs, count, position, inMemory ? 0 : RWF_NOWAIT);
-        if (n >= 0) {
-            return n;
-        }
-        if (n == -Errnos.EOPNOTSUPP) {
-            readsNowait = false;
-            return WOULD_BLOCK;
-        }
-        if (n == -Errnos.EAGAIN) {
-            return WOULD_BLOCK;
-        }
-        throw new LinuxException("preadv2", (int) -n);
-    }
-
-    /**
-     * Writes what needs no waiting (RWF_NOWAIT).
-     *
-     * @return bytes written, {@link #WOULD_BLOCK} if none can be, or the file system cannot tell
-     */
-    public long tryWrite(long position, MemorySegment segment, long offset, long length)
-            throws LinuxException {
-        long address = RawMemory.address(segment, offset, length);
-        long iovec = Scratch.ofThread().iovec(address, length);
-        long n = nowaitWrite(position, iovec, 1);
-        Reference.reachabilityFence(segment);
-        return n;
-    }
-
-    /**
-     * {@link #tryWrite} from {@code count} ranges.
-     *
-     * @param iovecs {@code struct iovec[]}, at least {@code count} of them, at most 1024
-     */
-    public long tryWrite(long position, MemorySegment iovecs, int count) throws LinuxException {
-        long n = nowaitWrite(position, RawMemory.address(iovecs, 0, 16L * count), count);
-        Reference.reachabilityFence(iovecs);
-        return n;
-    }
-
-    private long nowaitWrite(long position, long iovecs, int count) throws LinuxException {
-        if (!writesNowait) {
-            return WOULD_BLOCK;
-        }
-        long n = HotCalls.pwritev2(fd(), iovecs, count, position, RWF_NOWAIT);
-        if (n >= 0) {
-            return n;
-        }
-        if (n == -Errnos.EOPNOTSUPP) {
-            writesNowait = false;
-            return WOULD_BLOCK;
-        }
-        if (n == -Errnos.EAGAIN) {
-            return WOULD_BLOCK;
-        }
-        throw new LinuxException("pwritev2", (int) -n);
+    private long nowaitRead(long position, long iovecs, int count) {
+        int flags = inMemory ? 0 : RWF_NOWAIT;
+        return switch (nowait) {
+            case MISSING -> WOULD_BLOCK;
+            case WORKS -> {
+                long n = HotCalls.tryPreadv2(fd(), iovecs, count, position, flags);
+                yield n < 0 ? WOULD_BLOCK : n;
+            }
+            case UNTRIED -> {
+                long n = HotCalls.preadv2(fd(), iovecs, count, position, flags);
+                nowait = Nowait.shownBy(n);
+                yield n < 0 ? WOULD_BLOCK : n;
+            }
+        };
     }
 
     /**

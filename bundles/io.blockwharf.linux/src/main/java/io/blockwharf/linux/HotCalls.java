@@ -15,6 +15,13 @@ import java.lang.invoke.MethodType;
  * costs two thirds of a JNA call (README.md). As in the kernel, a result below zero is a negated
  * error number. A call that a signal interrupted is made again. Nothing is allocated.
  *
+ * <p>The linker slices the segment that takes errno in every call that captures it, and whether the
+ * compiler makes do without that object changes from one compilation to the next (seen: 40 bytes
+ * for each wait). So a call that may be repeated when it has failed is made without; if it fails it
+ * is made once more to learn why. Calls on sockets may not: an error is reported once, and a second
+ * call would find the end of the stream. Nor may a read that would have to wait: it starts to fetch
+ * what it did not find.
+ *
  * <p>All are bound with one shape, six {@code long}s in and one out, as the kernel itself sees
  * them: the linker makes code per shape, which takes tens of milliseconds of a start. A function
  * that takes fewer or narrower arguments ignores the rest of the registers (System V and AAPCS64
@@ -27,22 +34,23 @@ final class HotCalls {
             FunctionDescriptor.of(
                     JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
 
-    private static final MethodHandle READ = bind("read");
-    private static final MethodHandle WRITE = bind("write");
-    private static final MethodHandle WRITEV = bind("writev");
-    private static final MethodHandle PREAD = bind("pread");
-    private static final MethodHandle PWRITE = bind("pwrite");
-    private static final MethodHandle PREADV2 = bind("preadv2");
-    private static final MethodHandle PWRITEV2 = bind("pwritev2");
-    private static final MethodHandle LSEEK = bind("lseek");
-    private static final MethodHandle RECV = bind("recv");
-    private static final MethodHandle SEND = bind("send");
-    private static final MethodHandle RECVMSG = bind("recvmsg");
-    private static final MethodHandle SENDMSG = bind("sendmsg");
-    private static final MethodHandle SENDFILE = bind("sendfile");
-    private static final MethodHandle POLL = narrow(bind("poll"));
-    private static final MethodHandle EPOLL_WAIT = narrow(bind("epoll_wait"));
-    private static final MethodHandle IO_URING_ENTER = bind("syscall");
+    private static final MethodHandle READ = plain("read");
+    private static final MethodHandle WRITE = plain("write");
+    private static final MethodHandle WRITEV = capturing("writev");
+    private static final MethodHandle PREAD = plain("pread");
+    private static final MethodHandle PWRITE = plain("pwrite");
+    private static final MethodHandle PREADV2 = capturing("preadv2");
+    private static final MethodHandle PWRITEV2 = capturing("pwritev2");
+    private static final MethodHandle TRY_PREADV2 = plain("preadv2");
+    private static final MethodHandle LSEEK = capturing("lseek");
+    private static final MethodHandle RECV = capturing("recv");
+    private static final MethodHandle SEND = capturing("send");
+    private static final MethodHandle RECVMSG = capturing("recvmsg");
+    private static final MethodHandle SENDMSG = capturing("sendmsg");
+    private static final MethodHandle SENDFILE = capturing("sendfile");
+    private static final MethodHandle POLL = narrow(plain("poll"));
+    private static final MethodHandle EPOLL_WAIT = narrow(plain("epoll_wait"));
+    private static final MethodHandle IO_URING_ENTER = plain("syscall");
 
     /**
      * io_uring_enter(2); the number is the same on every architecture. Its sixth argument, the size
@@ -52,7 +60,22 @@ final class HotCalls {
 
     private HotCalls() {}
 
-    private static MethodHandle bind(String name) {
+    /** For a call that has failed. Bound when the first one fails, not at the start. */
+    private static final class Again {
+        static final MethodHandle READ = capturing("read");
+        static final MethodHandle WRITE = capturing("write");
+        static final MethodHandle PREAD = capturing("pread");
+        static final MethodHandle PWRITE = capturing("pwrite");
+        static final MethodHandle POLL = narrow(capturing("poll"));
+        static final MethodHandle EPOLL_WAIT = narrow(capturing("epoll_wait"));
+        static final MethodHandle IO_URING_ENTER = capturing("syscall");
+    }
+
+    private static MethodHandle plain(String name) {
+        return LINKER.downcallHandle(LINKER.defaultLookup().findOrThrow(name), SHAPE);
+    }
+
+    private static MethodHandle capturing(String name) {
         return LINKER.downcallHandle(
                 LINKER.defaultLookup().findOrThrow(name),
                 SHAPE,
@@ -85,12 +108,24 @@ final class HotCalls {
         }
     }
 
+    /** As {@link #call}, without errno: what is below zero means no more than that it failed. */
+    private static long attempt(
+            MethodHandle function, long a, long b, long c, long d, long e, long f) {
+        try {
+            return (long) function.invokeExact(a, b, c, d, e, f);
+        } catch (Throwable thrown) {
+            throw new AssertionError("a native call does not throw", thrown);
+        }
+    }
+
     static long read(int fd, long address, long length) {
-        return call(READ, fd, address, length, 0, 0, 0);
+        long n = attempt(READ, fd, address, length, 0, 0, 0);
+        return n >= 0 ? n : call(Again.READ, fd, address, length, 0, 0, 0);
     }
 
     static long write(int fd, long address, long length) {
-        return call(WRITE, fd, address, length, 0, 0, 0);
+        long n = attempt(WRITE, fd, address, length, 0, 0, 0);
+        return n >= 0 ? n : call(Again.WRITE, fd, address, length, 0, 0, 0);
     }
 
     static long writev(int fd, long iovecs, int count) {
@@ -98,11 +133,13 @@ final class HotCalls {
     }
 
     static long pread(int fd, long address, long length, long position) {
-        return call(PREAD, fd, address, length, position, 0, 0);
+        long n = attempt(PREAD, fd, address, length, position, 0, 0);
+        return n >= 0 ? n : call(Again.PREAD, fd, address, length, position, 0, 0);
     }
 
     static long pwrite(int fd, long address, long length, long position) {
-        return call(PWRITE, fd, address, length, position, 0, 0);
+        long n = attempt(PWRITE, fd, address, length, position, 0, 0);
+        return n >= 0 ? n : call(Again.PWRITE, fd, address, length, position, 0, 0);
     }
 
     static long preadv2(int fd, long iovecs, int count, long position, int flags) {
@@ -111,6 +148,11 @@ final class HotCalls {
 
     static long pwritev2(int fd, long iovecs, int count, long position, int flags) {
         return call(PWRITEV2, fd, iovecs, count, position, flags, 0);
+    }
+
+    /** For who does not want to know why: below zero if there is any reason not to. */
+    static long tryPreadv2(int fd, long iovecs, int count, long position, int flags) {
+        return attempt(TRY_PREADV2, fd, iovecs, count, position, flags, 0);
     }
 
     static long lseek(int fd, long position, int whence) {
@@ -138,14 +180,20 @@ final class HotCalls {
     }
 
     static int poll(long entries, long count, int timeoutMillis) {
-        return (int) call(POLL, entries, count, timeoutMillis, 0, 0, 0);
+        long n = attempt(POLL, entries, count, timeoutMillis, 0, 0, 0);
+        return (int) (n >= 0 ? n : call(Again.POLL, entries, count, timeoutMillis, 0, 0, 0));
     }
 
     static int epollWait(int fd, long events, int capacity, int timeoutMillis) {
-        return (int) call(EPOLL_WAIT, fd, events, capacity, timeoutMillis, 0, 0);
+        long n = attempt(EPOLL_WAIT, fd, events, capacity, timeoutMillis, 0, 0);
+        return (int)
+                (n >= 0 ? n : call(Again.EPOLL_WAIT, fd, events, capacity, timeoutMillis, 0, 0));
     }
 
     static long ioUringEnter(int ring, int submit, int wait, int flags) {
-        return call(IO_URING_ENTER, SYS_IO_URING_ENTER, ring, submit, wait, flags, 0);
+        long n = attempt(IO_URING_ENTER, SYS_IO_URING_ENTER, ring, submit, wait, flags, 0);
+        return n >= 0
+                ? n
+                : call(Again.IO_URING_ENTER, SYS_IO_URING_ENTER, ring, submit, wait, flags, 0);
     }
 }

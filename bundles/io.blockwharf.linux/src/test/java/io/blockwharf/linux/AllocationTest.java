@@ -61,7 +61,6 @@ class AllocationTest {
             assertAllocatesNothing("write", () -> file.write(0, memory, 0, 64));
             assertAllocatesNothing("read", () -> file.read(0, memory, 0, 64));
             assertAllocatesNothing("tryRead", () -> file.tryRead(0, memory, 0, 64));
-            assertAllocatesNothing("tryWrite", () -> file.tryWrite(0, memory, 0, 64));
             assertAllocatesNothing("readv", () -> file.read(0, iovecs, 1));
             assertAllocatesNothing("writev", () -> file.write(0, iovecs, 1, false));
         }

@@ -153,22 +153,6 @@ class HostFileTest {
         }
     }
 
-    @Test
-    void aWriteThatNeedNotWaitIsDoneOrRefusedAsAWhole() throws IOException {
-        MemorySegment data = pattern(4096);
-        MemorySegment back = arena.allocate(4096);
-        try (HostFile file = create("f", 4096)) {
-            file.write(0, data, 0, 4096);
-            MemorySegment other = arena.allocate(4096).fill((byte) 9);
-            long written = file.tryWrite(0, other, 0, 4096);
-            long again = file.tryWrite(0, iovecs(other), 1);
-            assertEquals(written, again);
-            file.read(0, back, 0, 4096);
-            MemorySegment expected = written == HostFile.WOULD_BLOCK ? data : other;
-            assertEquals(-1, expected.mismatch(back));
-        }
-    }
-
     @ParameterizedTest(name = "{0} of [{1}, +{2})")
     @CsvSource({"punch, 4096, 8192", "zero, 4096, 8192", "punch, 100, 5000", "zero, 100, 5000"})
     void rangesBecomeZeroesAndTheLengthStays(String how, long position, long length)

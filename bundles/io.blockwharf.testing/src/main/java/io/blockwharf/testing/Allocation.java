@@ -33,13 +33,19 @@ public final class Allocation {
      * @throws AssertionError if every series allocated
      */
     public static void assertNone(String name, Request request) throws Exception {
+        assertNone(name, Thread.currentThread(), request);
+    }
+
+    /** The same for requests that this thread makes and another one carries out. */
+    public static void assertNone(String name, Thread server, Request request) throws Exception {
         long least = Long.MAX_VALUE;
         for (int attempt = 0; attempt < ATTEMPTS && least > NOISE; attempt++) {
-            long before = THREADS.getCurrentThreadAllocatedBytes();
+            long before = THREADS.getThreadAllocatedBytes(server.threadId());
             for (int i = 0; i < ROUNDS; i++) {
                 request.run();
             }
-            least = Math.min(least, THREADS.getCurrentThreadAllocatedBytes() - before);
+            long after = THREADS.getThreadAllocatedBytes(server.threadId());
+            least = Math.min(least, after - before);
         }
         if (least > NOISE) {
             throw new AssertionError(name + ": " + least / (double) ROUNDS + " bytes a request");
