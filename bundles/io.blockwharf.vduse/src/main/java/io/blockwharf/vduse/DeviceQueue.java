@@ -73,7 +73,7 @@ final class DeviceQueue implements AutoCloseable {
                         RunningQueue.start(
                                 thread,
                                 disk,
-                                kick.fd(),
+                                OptionalInt.of(kick.fd()),
                                 Optional.of(inFlight),
                                 new RunningQueue.Transport() {
                                     @Override
@@ -149,8 +149,9 @@ final class DeviceQueue implements AutoCloseable {
     /** Interrupts the driver whether it wants that or not. */
     void notifyNow() {
         running.ifPresent(
-                queue ->
-                        queue.run(
+                _ ->
+                        RunningQueue.run(
+                                thread,
                                 () -> {
                                     owed = false;
                                     notifyDriver();

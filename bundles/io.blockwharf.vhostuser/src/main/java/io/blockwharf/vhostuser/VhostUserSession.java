@@ -318,12 +318,14 @@ final class VhostUserSession {
     private void vringDescriptor(Type type, Vring vring, boolean present) throws LinuxException {
         switch (type) {
             case SET_VRING_KICK -> {
-                if (!present) {
-                    throw new IllegalArgumentException("a vring without a kick descriptor");
-                }
-                var kick = EventFd.of(take(0));
+                Optional<EventFd> kick =
+                        present ? Optional.of(EventFd.of(take(0))) : Optional.empty();
                 vring.stop();
-                vring.kick(Optional.of(kick));
+                if (kick.isPresent()) {
+                    vring.kick(kick);
+                } else {
+                    vring.poll();
+                }
                 start(vring);
             }
             case SET_VRING_CALL -> vring.call(doorbell(present));

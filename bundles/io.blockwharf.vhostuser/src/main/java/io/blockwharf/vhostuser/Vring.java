@@ -19,6 +19,7 @@ import org.osgi.service.log.Logger;
 import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /**
  * One vring: vhost-user specification, "Ring states".
@@ -44,6 +45,10 @@ final class Vring {
     private int position;
     private Optional<Request.VringAddress> address = Optional.empty();
     private Optional<EventFd> kick = Optional.empty();
+
+    /** Whether the front end wants the ring polled, and has no kick descriptor for it. */
+    private boolean polled;
+
     private Optional<Doorbell> call = Optional.empty();
     private Optional<Doorbell> error = Optional.empty();
     private boolean enabled;
@@ -92,6 +97,13 @@ final class Vring {
     void kick(Optional<EventFd> value) {
         kick.ifPresent(EventFd::close);
         kick = value;
+        polled = false;
+    }
+
+    /** Instead of a kick descriptor. */
+    void poll() {
+        kick(Optional.empty());
+        polled = true;
     }
 
     void error(Optional<Doorbell> value) {
@@ -99,13 +111,9 @@ final class Vring {
         error = value;
     }
 
-    /** May be replaced while the vring runs. */
+    /** May be replaced while the vring runs. One that is rung before it runs is, too. */
     void call(Optional<Doorbell> value) {
-        if (running.isPresent()) {
-            running.get().run(() -> replaceCall(value));
-        } else {
-            replaceCall(value);
-        }
+        RunningQueue.run(thread, () -> replaceCall(value));
     }
 
     private void replaceCall(Optional<Doorbell> value) {
@@ -116,7 +124,8 @@ final class Vring {
 
     /** Starts it if it is configured completely and enabled; otherwise nothing happens. */
     void start(Environment environment) {
-        if (running.isPresent() || !enabled || size == 0 || kick.isEmpty() || address.isEmpty()) {
+        boolean startable = enabled && size > 0 && address.isPresent();
+        if (running.isPresent() || !startable || kick.isEmpty() && !polled) {
             return;
         }
         running =
@@ -124,7 +133,7 @@ final class Vring {
                         RunningQueue.start(
                                 thread,
                                 environment.device,
-                                kick.get().fd(),
+                                kick.map(fd -> OptionalInt.of(fd.fd())).orElse(OptionalInt.empty()),
                                 environment.inFlight,
                                 new RunningQueue.Transport() {
                                     @Override

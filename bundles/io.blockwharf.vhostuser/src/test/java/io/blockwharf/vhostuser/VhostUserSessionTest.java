@@ -221,6 +221,27 @@ class VhostUserSessionTest {
         serves(driver);
     }
 
+    /** SET_VRING_KICK without a descriptor: "polling should be used". */
+    @Test
+    void aRingWithoutAKickDescriptorIsPolled() throws Exception {
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        FakeDriver.Split driver = startSplit();
+        front.good(12, u64(1 << 8));
+        for (int i = 0; i < 3; i++) {
+            add(driver, i, 0, 1, read(i));
+            await(driver);
+            assertEquals(0, status(i));
+        }
+        // Stopped until it is told again how it learns of buffers
+        front.send(11, 0, state(0, 0));
+        assertEquals(3, front.reply(11).position(4).getInt());
+        front.good(12, u64(0), kick.fd());
+        int id = add(driver, 3, 0, 1, read(3));
+        kick.signal();
+        assertEquals(id, await(driver).id());
+    }
+
     /** "Ring states": GET_VRING_BASE stops a ring, the next kick descriptor starts it again. */
     @Test
     void aRingStopsAndGoesOnWhereItWas() throws Exception {
@@ -423,7 +444,6 @@ class VhostUserSessionTest {
         front.bad(10, state(QUEUES, 0));
         front.bad(11, state(QUEUES, 0));
         front.bad(12, u64(0)); // no descriptor
-        front.bad(12, u64(1 << 8)); // none wanted: polling is not offered
         front.bad(12, u64(QUEUES), kick.fd());
         front.bad(13, u64(0));
         front.bad(13, u64(0), fd); // no eventfd

@@ -38,6 +38,7 @@ public final class RunningQueue {
 
     private final IoThread thread;
     private final Transport transport;
+    private final boolean kicked;
 
     // Of the I/O thread until it is stopped
     private Virtqueue queue;
@@ -47,32 +48,34 @@ public final class RunningQueue {
     private OptionalInt position = OptionalInt.empty();
     private long served;
 
-    private RunningQueue(IoThread thread, Transport transport) {
+    private RunningQueue(IoThread thread, Transport transport, boolean kicked) {
         this.thread = thread;
         this.transport = transport;
+        this.kicked = kicked;
     }
 
     /**
      * Puts a queue into service. On return it is open, or {@link Transport#broken} was told why
      * not.
      *
-     * @param kick the eventfd with which the driver notifies; need not be read
+     * @param kick the eventfd with which the driver notifies; need not be read. Without one the
+     *     driver never notifies: the I/O thread does not sleep while the queue is in service
      * @param log memory for an {@link InFlightLog}, with what an earlier process has written there
      *     or zeroes; {@link InFlightLog#clear} it when the device is reset
      */
     public static RunningQueue start(
             IoThread thread,
             VirtioBlk device,
-            int kick,
+            OptionalInt kick,
             Optional<MemorySegment> log,
             Transport transport) {
-        var running = new RunningQueue(thread, transport);
-        running.run(() -> running.open(device, kick, log));
+        var running = new RunningQueue(thread, transport, kick.isPresent());
+        run(thread, () -> running.open(device, kick, log));
         return running;
     }
 
-    /** Runs a task on the I/O thread. Returns after it. */
-    public void run(Runnable task) {
+    /** Runs a task on an I/O thread. Returns after it. */
+    public static void run(IoThread thread, Runnable task) {
         var done = new CompletableFuture<Void>();
         thread.execute(
                 () -> {
@@ -85,9 +88,10 @@ public final class RunningQueue {
         done.join();
     }
 
-    /** {@link #run} with the queue; nothing happens if that is broken. */
+    /** Runs a task with the queue on its I/O thread; nothing happens if that is broken. */
     public void with(Consumer<Virtqueue> task) {
         run(
+                thread,
                 () -> {
                     if (queue != null) {
                         task.accept(queue);
@@ -120,7 +124,7 @@ public final class RunningQueue {
 
     // ---- on the I/O thread
 
-    private void open(VirtioBlk device, int kick, Optional<MemorySegment> region) {
+    private void open(VirtioBlk device, OptionalInt kick, Optional<MemorySegment> region) {
         try {
             queue = transport.open();
             if (region.isPresent()) {
@@ -128,7 +132,9 @@ public final class RunningQueue {
             }
             server = new BlkQueueServer(device, queue, transport::notifyDriver);
             watches = new ArrayList<>();
-            watches.add(thread.watchEdge(kick, this::serve));
+            if (kick.isPresent()) {
+                watches.add(thread.watchEdge(kick.getAsInt(), this::serve));
+            }
             watches.add(thread.watch(server.fd(), this::serve));
             watches.add(
                     thread.poll(
@@ -160,7 +166,7 @@ public final class RunningQueue {
 
     private boolean arm() {
         try {
-            return server == null || stopping.isPresent() || server.arm();
+            return server == null || stopping.isPresent() || kicked && server.arm();
         } catch (VirtqueueException | InternalError | RuntimeException e) {
             fail(e);
             return true;
