@@ -8,11 +8,15 @@ import java.util.Optional;
  * to it would wait as long as the peer likes. So the kernel raises it, as it does when a request on
  * a ring completes, which never waits. Where there is no io_uring it is written to after all.
  *
- * <p>One thread rings at a time. Nothing is allocated.
+ * <p>One thread rings, always the same; another one may make and close it. Nothing is allocated.
  */
 public final class Doorbell implements AutoCloseable {
     private final EventFd event;
-    private final Optional<IoUring> ring;
+
+    /** Empty without io_uring. Changed by the first ring, to one of the thread that rings. */
+    private Optional<IoUring> ring;
+
+    private boolean rung;
 
     private Doorbell(EventFd event, Optional<IoUring> ring) {
         this.event = event;
@@ -56,11 +60,31 @@ public final class Doorbell implements AutoCloseable {
             event.signal();
             return;
         }
+        if (!rung) {
+            rung = true;
+            takeOver();
+        }
         IoUring own = ring.get();
         own.nop(0, 0);
-        own.submit();
+        own.submitImmediate();
         while (own.next()) {
             // nothing to learn: its completion is what raised the eventfd
+        }
+    }
+
+    /** Exchanges the ring for a cheaper one that is this thread's, if there is one to be had. */
+    private void takeOver() {
+        try {
+            var own = IoUring.openForThisThread(1);
+            try {
+                own.registerEventFd(event.fd());
+                ring.get().close();
+                ring = Optional.of(own);
+            } catch (LinuxException e) {
+                own.close();
+            }
+        } catch (LinuxException e) {
+            // Linux before 6.1, or no descriptor left: the ring that is there does as well
         }
     }
 

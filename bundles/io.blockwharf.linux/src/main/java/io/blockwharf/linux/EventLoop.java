@@ -133,6 +133,9 @@ public final class EventLoop implements AutoCloseable {
     private volatile boolean closing;
     private volatile boolean ended;
 
+    /** Of the loop's thread: rounds since it last looked at the descriptors. */
+    private int polledRounds;
+
     /** Guarded by {@link #changes}; tells a watch from an earlier one at the same place. */
     private int generation;
 
@@ -266,40 +269,46 @@ public final class EventLoop implements AutoCloseable {
     }
 
     private void run() {
-        int polledRounds = 0;
-        while (!closing) {
-            boolean busy = runTasks() | pollOnce();
-            try {
-                if (!busy && !pollsOrSleeps()) {
-                    polledRounds = 0;
-                } else if (++polledRounds == POLLED_ROUNDS) {
-                    polledRounds = 0;
-                    dispatch(epoll.await(0));
-                }
-            } catch (LinuxException e) {
-                report(e);
-                break; // the loop cannot wait any more
-            }
-        }
+        // No more than this: the loop is compiled, by on-stack replacement, long after the round
+        while (!closing && round()) {}
         ended = true;
         runTasks();
         epoll.close();
         wake.close();
     }
 
+    /** Whether the loop can go on. */
+    private boolean round() {
+        boolean busy = runTasks() | pollOnce();
+        try {
+            if (!busy && !pollsOrSleeps()) {
+                polledRounds = 0;
+            } else if (++polledRounds == POLLED_ROUNDS) {
+                polledRounds = 0;
+                dispatch(epoll.await(0));
+            }
+            return true;
+        } catch (LinuxException e) {
+            report(e);
+            return false;
+        }
+    }
+
     /** Polls as long as the rule says, and then sleeps; whether polling has found something. */
     private boolean pollsOrSleeps() throws LinuxException {
         AdaptivePolling rule = polling;
-        boolean learns = rule.learns() && pollers.length > 0;
-        long start = learns ? System.nanoTime() : 0;
-        if (learns && rule.nanos() > 0 && pollUntil(start + rule.nanos())) {
+        if (!rule.learns() || pollers.length == 0) {
+            sleep();
+            return false;
+        }
+        boolean measures = rule.measures();
+        long start = measures ? System.nanoTime() : 0;
+        if (rule.nanos() > 0 && pollUntil(start + rule.nanos())) {
             rule.found();
             return true;
         }
         sleep();
-        if (learns) {
-            rule.slept(System.nanoTime() - start);
-        }
+        rule.slept(measures ? System.nanoTime() - start : 0);
         return false;
     }
 

@@ -54,6 +54,8 @@ public final class IoUring implements AutoCloseable {
     private static final int SETUP_COOP_TASKRUN = 1 << 8;
     private static final int SETUP_TASKRUN_FLAG = 1 << 9;
     private static final int SETUP_SQE128 = 1 << 10;
+    private static final int SETUP_SINGLE_ISSUER = 1 << 12;
+    private static final int SETUP_DEFER_TASKRUN = 1 << 13;
     private static final int SUBMISSION_TASKRUN = 1 << 2;
     private static final int FEATURE_SINGLE_MMAP = 1;
     private static final int ENTER_GETEVENTS = 1;
@@ -159,6 +161,15 @@ public final class IoUring implements AutoCloseable {
     /** Opens a ring whose entries have room for {@link #command}s of 80 bytes (Linux 5.19). */
     public static IoUring openForCommands(int requests) throws LinuxException {
         return open(requests, SETUP_SQE128);
+    }
+
+    /**
+     * Opens a ring for requests that complete when they are submitted, by this thread alone (Linux
+     * 6.1). Its completions need no lock, which makes a request a seventh cheaper; but nobody who
+     * sleeps would be told of one that comes later.
+     */
+    static IoUring openForThisThread(int requests) throws LinuxException {
+        return setup(requests, SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN);
     }
 
     private static IoUring open(int requests, int flags) throws LinuxException {
@@ -453,10 +464,19 @@ public final class IoUring implements AutoCloseable {
      * from {@link #next}, those that are there already included.
      */
     public void submitAndWait(int count) throws LinuxException {
+        submit(count, ENTER_GETEVENTS);
+    }
+
+    /** Hands over requests of which is known that they complete at once. */
+    void submitImmediate() throws LinuxException {
+        submit(0, 0);
+    }
+
+    private void submit(int count, int flags) throws LinuxException {
         // Pairs with the kernel's acquire of the tail: the entries are complete before it moves
         INDEX.setRelease(MEMORY, submissionTail, tail);
         do {
-            long n = HotCalls.ioUringEnter(ring.fd(), tail - submitted, count, ENTER_GETEVENTS);
+            long n = HotCalls.ioUringEnter(ring.fd(), tail - submitted, count, flags);
             LinuxException.checkHot(n, "io_uring_enter");
             submitted += (int) n;
         } while (submitted != tail);
