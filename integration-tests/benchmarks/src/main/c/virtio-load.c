@@ -3,9 +3,11 @@
  * blur what is measured. Split rings, indirect descriptors, event indices (VIRTIO 1.3 sections 2.7 and 5.2).
  *
  *   virtio-load SOCKET QUEUES          drives the server behind the socket
- *   virtio-load --limit FILE QUEUES    drives a child that does what a server must do and nothing else: it takes what is in
- *                                      the rings, reads or writes the file, gives back, and notifies once for all. It
- *                                      believes everything. No server of that design can be faster.
+ *   virtio-load --limit FILE QUEUES [CPU]
+ *                                      drives a child, on another CPU if one is named, that does what a server must do and
+ *                                      nothing else: it takes what is in the rings, reads or writes the file, gives back,
+ *                                      and notifies once for all. It believes everything. On a CPU of its own it never
+ *                                      sleeps, and gives back every eighth request at once.
  *
  * Reads commands "read|write DEPTH MILLIS [spin]" from standard input, keeps DEPTH requests of 4 KiB at random places in
  * flight on each queue for that time, and answers each with a line
@@ -16,6 +18,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -358,10 +361,13 @@ static void connect_to(const char *path)
 
 /* --- The limit: a device that does nothing beyond its work --------------------------------------------------------- */
 
-static bool take_all(struct shared *s, int file, uint16_t *taken)
+enum { ANY_CPU = -1, EARLY = 8 };
+
+static bool take_all(struct shared *s, int file, uint16_t *taken, uint16_t most)
 {
     uint16_t available = atomic_load_explicit(&s->available.idx, memory_order_acquire), old = *taken;
     if (available == old) return false;
+    if ((uint16_t)(available - old) > most) available = old + most;
     for (; *taken != available; ++*taken) {
         int head = s->available.ring[*taken % SIZE];
         struct slot *slot = (struct slot *)((uint8_t *)memory + s->descriptors[head].address);
@@ -378,14 +384,15 @@ static bool take_all(struct shared *s, int file, uint16_t *taken)
     return true;
 }
 
-static void serve(int file)
+static void serve(int file, int cpu)
 {
     uint16_t taken[MAX_QUEUES] = { 0 };
     int kicked = watch_fd(queues[0].kick);
     for (;;) {
         bool any = false;
-        for (int i = 0; i < queue_count; i++) any |= take_all(queues[i].shared, file, &taken[i]);
-        if (any) continue;
+        for (int i = 0; i < queue_count; i++)
+            any |= take_all(queues[i].shared, file, &taken[i], cpu == ANY_CPU ? SIZE : EARLY);
+        if (any || cpu != ANY_CPU) continue;
         for (int i = 0; i < queue_count; i++)
             atomic_store_explicit(&queues[i].shared->used.avail_event, taken[i], memory_order_relaxed);
         atomic_thread_fence(memory_order_seq_cst);
@@ -395,7 +402,7 @@ static void serve(int file)
     }
 }
 
-static void start_limit(const char *path)
+static void start_limit(const char *path, int cpu)
 {
     int file = open(path, O_RDWR | O_CLOEXEC);
     struct stat status;
@@ -406,22 +413,28 @@ static void start_limit(const char *path)
     if (child < 0) fail("fork");
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        serve(file);
+        if (cpu != ANY_CPU) {
+            cpu_set_t set;
+            CPU_ZERO(&set);
+            CPU_SET(cpu, &set);
+            if (sched_setaffinity(0, sizeof set, &set) < 0) fail("the server's CPU");
+        }
+        serve(file, cpu);
     }
     if (clock_getcpuclockid(child, &server_clock) != 0) fail("the child's CPU time");
 }
 
 int main(int argc, char **argv)
 {
-    bool limit = argc == 4 && strcmp(argv[1], "--limit") == 0;
+    bool limit = (argc == 4 || argc == 5) && strcmp(argv[1], "--limit") == 0;
     if (argc != 3 && !limit) {
-        fprintf(stderr, "usage: virtio-load SOCKET QUEUES | --limit FILE QUEUES\n");
+        fprintf(stderr, "usage: virtio-load SOCKET QUEUES | --limit FILE QUEUES [CPU]\n");
         return 2;
     }
-    queue_count = atoi(argv[argc - 1]);
+    queue_count = atoi(argv[limit ? 3 : 2]);
     if (queue_count < 1 || queue_count > MAX_QUEUES) fail("queues");
     make_queues();
-    if (limit) start_limit(argv[2]); else connect_to(argv[1]);
+    if (limit) start_limit(argv[2], argc == 5 ? atoi(argv[4]) : ANY_CPU); else connect_to(argv[1]);
     if (blocks == 0) fail("no size");
 
     char operation[8], spin[8];

@@ -33,19 +33,27 @@ final class VirtioLoad implements AutoCloseable {
      */
     static VirtioLoad connect(Path program, String cpu, int queues, Path socket)
             throws IOException {
-        return start(program, cpu, queues, List.of(socket.toString()));
+        return start(program, cpu, List.of(socket.toString()), List.of(Integer.toString(queues)));
     }
 
-    /** Serves a file with the least that a server could do, on the driver's CPU. */
-    static VirtioLoad limit(Path program, String cpu, int queues, Path file) throws IOException {
-        return start(program, cpu, queues, List.of("--limit", file.toString()));
-    }
-
-    private static VirtioLoad start(Path program, String cpu, int queues, List<String> arguments)
+    /** Serves a file with the least that a server could do, on the driver's CPU or another. */
+    static VirtioLoad limit(Path program, String cpu, int queues, Path file, String serverCpu)
             throws IOException {
+        List<String> arguments = List.of("--limit", file.toString());
+        return start(
+                program,
+                cpu,
+                arguments,
+                serverCpu.equals(cpu)
+                        ? List.of(Integer.toString(queues))
+                        : List.of(Integer.toString(queues), serverCpu));
+    }
+
+    private static VirtioLoad start(
+            Path program, String cpu, List<String> server, List<String> queues) throws IOException {
         var command = new ArrayList<>(List.of("taskset", "-c", cpu, program.toString()));
-        command.addAll(arguments);
-        command.add(Integer.toString(queues));
+        command.addAll(server);
+        command.addAll(queues);
         return new VirtioLoad(
                 new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start());
     }
