@@ -39,6 +39,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.locks.ReentrantLock;
@@ -248,15 +249,17 @@ public final class BlockGraph implements OpenUnion {
         try (var _ = lock.take()) {
             Node below = existing(base);
             Overlays.checkBase(below);
-            Overlays.put(this, below, existing(overlay));
+            Overlays.put(this, below, existing(overlay), OptionalLong.empty());
         }
     }
 
     /**
      * Opens a node and puts it on top of another one, from which it inherits how it is opened:
      * {@code blockdev-snapshot-sync}. It belongs to its users only.
+     *
+     * @param made the size that the image was made for, if it was
      */
-    void snapshot(Node base, String overlay, String driver, String path) {
+    void snapshot(Node base, String overlay, String driver, String path, OptionalLong made) {
         try (var _ = lock.take()) {
             Map<String, Object> options = new LinkedHashMap<>();
             options.put("driver", driver);
@@ -270,7 +273,7 @@ public final class BlockGraph implements OpenUnion {
                             binder.bind(BlockdevOptions.class, options, false),
                             base.options().ofOverlay());
             try {
-                Overlays.put(this, base, above);
+                Overlays.put(this, base, above, made);
             } finally {
                 closeIfUnused(above);
             }

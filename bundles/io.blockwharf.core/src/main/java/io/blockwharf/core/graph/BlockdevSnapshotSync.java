@@ -12,6 +12,7 @@ import org.osgi.service.component.annotations.Reference;
 
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 
 /**
  * QMP {@code blockdev-snapshot-sync}: makes an overlay and puts it on a node. The overlay lives as
@@ -76,14 +77,16 @@ public final class BlockdevSnapshotSync
             throw QmpException.generic("New overlay node-name already in use");
         }
         String format = arguments.format().orElse("qcow2");
+        OptionalLong made = OptionalLong.empty();
         if (arguments.mode().orElse(NewImageMode.ABSOLUTE_PATHS) == NewImageMode.ABSOLUTE_PATHS) {
-            create(base, format, arguments.snapshotFile());
+            made = OptionalLong.of(base.length());
+            create(base, format, arguments.snapshotFile(), made.getAsLong());
         }
-        graph.snapshot(base, overlay, format, arguments.snapshotFile());
+        graph.snapshot(base, overlay, format, arguments.snapshotFile(), made);
         return Nothing.NOTHING;
     }
 
-    private void create(Node base, String format, String path) {
+    private void create(Node base, String format, String path, long bytes) {
         if (!graph.hasDriver(format)) {
             throw QmpException.generic("Unknown file format '%s'", format);
         }
@@ -96,11 +99,16 @@ public final class BlockdevSnapshotSync
             creators.work(
                             creators.options(
                                     Map.of(
-                                            "driver", format,
-                                            "file", Map.of("driver", "file", "filename", path),
-                                            "size", base.length(),
-                                            "backing-file", base.filename(),
-                                            "backing-fmt", base.driverName)))
+                                            "driver",
+                                            format,
+                                            "file",
+                                            Map.of("driver", "file", "filename", path),
+                                            "size",
+                                            bytes,
+                                            "backing-file",
+                                            base.filename(),
+                                            "backing-fmt",
+                                            base.driverName)))
                     .run();
         } catch (BlockIoException e) {
             throw new QmpException(e.getMessage(), e);

@@ -9,6 +9,7 @@ import io.blockwharf.api.block.NodeSpec;
 import io.blockwharf.api.qmp.QmpException;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -65,6 +66,9 @@ final class GraphChange {
     /** The nodes that become inactive, or active, whose image stays and hears of it. */
     private final Set<Node> switched = new HashSet<>();
 
+    /** The sizes that the change was made for. */
+    private final Map<Node, Long> lengths = new HashMap<>();
+
     // How far that is
     private final Set<Node> told = new HashSet<>();
     private final Set<Node> closed = new HashSet<>();
@@ -120,6 +124,11 @@ final class GraphChange {
         (node.image().closedForOthers() ? exchanged : switched).add(node);
     }
 
+    /** A node has this size when its requests have ended, or the change is refused. */
+    void requireLength(Node node, long bytes) {
+        lengths.put(node, bytes);
+    }
+
     /** A user goes on with another node. */
     void move(NodeHandle user, Node node) {
         from.put(user, user.node);
@@ -144,12 +153,13 @@ final class GraphChange {
                         .map(UserHandle.class::cast)
                         .toList();
         flush(above); // most of it, while requests still run
-        Map<Node, Long> lengths = new LinkedHashMap<>();
+        Map<Node, Long> known = new HashMap<>();
         try {
             closeGates(users);
             checkNobodyPassesBy(users);
+            checkLengths();
             flush(above);
-            above.forEach(node -> lengths.put(node, node.length()));
+            above.forEach(node -> known.put(node, node.length()));
             users.forEach(UserHandle::closeQueues);
             try {
                 change();
@@ -161,7 +171,7 @@ final class GraphChange {
         }
         before.keySet().stream().filter(this::leaves).forEach(Node::dropStoredBitmaps);
         leaving.forEach(graph::detach);
-        above.reversed().forEach(node -> node.refreshLength(lengths.get(node)));
+        above.reversed().forEach(node -> node.refreshLength(known.get(node)));
         to.forEach(
                 (user, node) -> {
                     node.refreshLength();
@@ -233,6 +243,16 @@ final class GraphChange {
                 throw QmpException.generic("Node '%s' is being sent to a client", user.name());
             }
         }
+    }
+
+    private void checkLengths() {
+        lengths.forEach(
+                (node, bytes) -> {
+                    if (node.length() != bytes) {
+                        throw QmpException.generic(
+                                "Node '%s' has got another size meanwhile", node.name);
+                    }
+                });
     }
 
     /** From the top down: what a node writes late goes to those below. */

@@ -10,6 +10,7 @@ import io.blockwharf.api.qmp.QmpException;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 
 /**
  * External snapshots: a node's content stays as it is, and its users go on with an overlay. With
@@ -33,9 +34,10 @@ final class Overlays {
      * Puts an overlay on a node: all users of the node are users of the overlay then. The node
      * becomes read-only if it can, the overlay inactive if the node is.
      *
+     * @param made the size that the overlay was made for: it would cut off what has come since
      * @throws QmpException with everything as it was
      */
-    static void put(BlockGraph graph, Node base, Node overlay) {
+    static void put(BlockGraph graph, Node base, Node overlay, OptionalLong made) {
         checkBase(base);
         checkOverlay(base, overlay);
         if (!base.active() && overlay.active()) {
@@ -52,6 +54,7 @@ final class Overlays {
                 change.move(user, overlay);
             }
         }
+        made.ifPresent(bytes -> change.requireLength(base, bytes));
         change.carryOut();
         if (!base.readOnly() && base.active()) {
             try {

@@ -40,6 +40,7 @@ import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -359,6 +360,28 @@ class GraphChangeTest {
                 () -> graph.snapshot("free", "free"));
         try (BlockNode _ = reader("used")) {
             refused("The overlay is already in use", () -> graph.snapshot("top", "used"));
+        }
+    }
+
+    /** A FUSE export may grow its node at any time. */
+    @Test
+    void anOverlayThatWouldCutOffWhatWasWrittenMeanwhileIsRefused() {
+        graph.add(options("base"));
+        graph.add(options("overlay"));
+        try (BlockNode user = writer("base")) {
+            String before = edges();
+            refused(
+                    "Node 'base' has got another size meanwhile",
+                    () ->
+                            Overlays.put(
+                                    graph,
+                                    node("base"),
+                                    node("overlay"),
+                                    OptionalLong.of((1 << 20) - 512)));
+            assertEquals(before, edges());
+            assertEquals("base", user.name());
+            Overlays.put(graph, node("base"), node("overlay"), OptionalLong.of(1 << 20));
+            assertEquals("overlay", user.name());
         }
     }
 
