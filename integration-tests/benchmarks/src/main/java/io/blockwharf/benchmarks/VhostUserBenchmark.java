@@ -290,7 +290,7 @@ public final class VhostUserBenchmark {
                         per queue; one thread drives all queues. Reads come from the page cache of a disk's file system,
                         writes go to a tmpfs, where nothing writes back. "Limit in C" is a process that takes requests
                         from the same rings, reads or writes the file, and notifies once for all that it found: no
-                        protocol, no check. On a CPU of its own it never sleeps and gives back every eighth request
+                        protocol, no check. On a CPU of its own it polls and gives back every eighth request
                         at once; its CPU time there is the whole CPU. QEMU's daemon runs with aio=io_uring, in its main loop and in an iothread;
                         ratios are to the faster, CPU time is the server's with all its threads.
 
