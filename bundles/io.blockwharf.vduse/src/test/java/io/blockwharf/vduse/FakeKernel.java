@@ -154,7 +154,7 @@ final class FakeKernel implements DeviceFile.Opener {
             return taken;
         }
 
-        /** Features negotiated, one ring where {@code FakeDriver.Split} puts it, DRIVER_OK. */
+        /** Features negotiated, one ring where {@code FakeVirtqueue.Split} puts it, DRIVER_OK. */
         void start(int ring, int size, long features, long avail, long used) throws Exception {
             status(1);
             status(3);

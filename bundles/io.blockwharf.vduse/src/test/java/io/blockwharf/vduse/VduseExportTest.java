@@ -13,9 +13,9 @@ import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.testing.TestIoThread;
 import io.blockwharf.virtio.blk.MemoryNode;
-import io.blockwharf.virtio.queue.FakeDriver;
-import io.blockwharf.virtio.queue.FakeDriver.Part;
-import io.blockwharf.virtio.queue.FakeDriver.Used;
+import io.blockwharf.virtio.queue.FakeVirtqueue;
+import io.blockwharf.virtio.queue.FakeVirtqueue.Part;
+import io.blockwharf.virtio.queue.FakeVirtqueue.Used;
 import io.blockwharf.virtio.queue.SharedMemory;
 import io.blockwharf.virtio.queue.Virtqueue;
 
@@ -126,7 +126,7 @@ class VduseExportTest {
     }
 
     /** vdpa dev add, and the kernel's virtio-blk driver. */
-    private FakeDriver.Split attach() throws Exception {
+    private FakeVirtqueue.Split attach() throws Exception {
         FakeKernel.Device device = device();
         device.attached = true;
         Files.createFile(bus.resolve("devices").resolve(NAME));
@@ -134,9 +134,9 @@ class VduseExportTest {
         return start();
     }
 
-    private FakeDriver.Split start() throws Exception {
+    private FakeVirtqueue.Split start() throws Exception {
         device().bytes().fill((byte) 0);
-        var ring = new FakeDriver.Split(device().bytes(), SIZE, FEATURES);
+        var ring = new FakeVirtqueue.Split(device().bytes(), SIZE, FEATURES);
         device().start(0, SIZE, FEATURES, ring.avail, ring.used);
         return ring;
     }
@@ -149,7 +149,7 @@ class VduseExportTest {
         Files.delete(bus.resolve("devices").resolve(NAME));
     }
 
-    private int add(FakeDriver ring, int slot, int type, long sector) {
+    private int add(FakeVirtqueue ring, int slot, int type, long sector) {
         MemorySegment memory = device().bytes();
         memory.set(U32, HEADER + 16L * slot, type);
         memory.set(U64, HEADER + 16L * slot + 8, sector);
@@ -169,7 +169,7 @@ class VduseExportTest {
         return device().bytes().get(ValueLayout.JAVA_BYTE, STATUS + slot);
     }
 
-    private Used await(FakeDriver ring) throws LinuxException {
+    private Used await(FakeVirtqueue ring) throws LinuxException {
         for (; ; ) {
             Optional<Used> used = ring.poll();
             if (used.isPresent()) {
@@ -179,7 +179,7 @@ class VduseExportTest {
         }
     }
 
-    private void serves(FakeDriver ring) throws Exception {
+    private void serves(FakeVirtqueue ring) throws Exception {
         node.bytes.asSlice(512, 512).fill((byte) 0x5a);
         int id = add(ring, 0, IN, 1);
         device().rings[0].kick();
@@ -272,7 +272,7 @@ class VduseExportTest {
     @Test
     void requestsAreServedAndTheDriverIsInterrupted() throws Exception {
         open();
-        FakeDriver.Split ring = attach();
+        FakeVirtqueue.Split ring = attach();
         serves(ring);
         data(1).fill((byte) 7);
         int id = add(ring, 1, OUT, 4);
@@ -287,7 +287,7 @@ class VduseExportTest {
     void interruptsThatCameTooEarlyAreRepeated() throws Exception {
         open();
         device().attached = true;
-        var ring = new FakeDriver.Split(device().bytes(), SIZE, FEATURES);
+        var ring = new FakeVirtqueue.Split(device().bytes(), SIZE, FEATURES);
         add(ring, 0, IN, 1);
         device().early = 5;
         device().start(0, SIZE, FEATURES, ring.avail, ring.used);
@@ -308,14 +308,14 @@ class VduseExportTest {
     @Test
     void memoryThatChangesIsLookedUpAgain() throws Exception {
         open();
-        FakeDriver.Split ring = attach();
+        FakeVirtqueue.Split ring = attach();
         serves(ring);
         // The same rings at the same addresses, in other memory
         MemorySegment before = device().bytes();
         device().newMemory();
         device().bytes().copyFrom(before);
         assertEquals(0, device().ask(2, 0, -1)[0]);
-        var moved = new FakeDriver.Split(device().bytes(), SIZE, FEATURES);
+        var moved = new FakeVirtqueue.Split(device().bytes(), SIZE, FEATURES);
         moved.poll().orElseThrow(); // what was given back before
         moved.availableIndex(1);
         moved.descriptor(9, SharedMemory.BASE + HEADER, 16, 1, 10);
@@ -341,7 +341,7 @@ class VduseExportTest {
     void memoryThatMayOnlyBeReadIsNotWritten() throws Exception {
         open();
         device().permission = 1;
-        FakeDriver.Split ring = attach();
+        FakeVirtqueue.Split ring = attach();
         add(ring, 0, IN, 1);
         device().rings[0].kick();
         assertTrue(device().status(0)); // the queue could not even be opened; nothing was written
@@ -363,7 +363,7 @@ class VduseExportTest {
     @Test
     void aDriverThatBreaksARingLosesItUntilTheReset() throws Exception {
         open();
-        FakeDriver.Split ring = attach();
+        FakeVirtqueue.Split ring = attach();
         ring.descriptor(0, 0xdead_0000L, 16, 0, 0);
         ring.available(0);
         device().rings[0].kick();
@@ -390,7 +390,7 @@ class VduseExportTest {
     @Test
     void aHiddenExportStaysForItsDriverAndTakesNoOther() throws Exception {
         BlockExport export = open();
-        FakeDriver.Split ring = attach();
+        FakeVirtqueue.Split ring = attach();
         export.requestHide(false);
         serves(ring);
         assertTrue(device().status(0));
@@ -404,7 +404,7 @@ class VduseExportTest {
     @Test
     void aSoftlyRemovedExportFailsRequests() throws Exception {
         BlockExport export = open();
-        FakeDriver.Split ring = attach();
+        FakeVirtqueue.Split ring = attach();
         export.requestHide(true);
         add(ring, 0, OUT, 1);
         device().rings[0].kick();
@@ -428,7 +428,7 @@ class VduseExportTest {
     @Test
     void aDeviceLeftAttachedIsTakenOver() throws Exception {
         BlockExport first = open();
-        FakeDriver.Split ring = attach();
+        FakeVirtqueue.Split ring = attach();
         serves(ring);
         first.requestShutdown();
         closes(first);
@@ -451,7 +451,7 @@ class VduseExportTest {
     @Test
     void whatADeadProcessHadTakenIsExecutedOnce() throws Exception {
         open();
-        FakeDriver.Split ring = attach();
+        FakeVirtqueue.Split ring = attach();
         node.cold = true;
         node.held = true;
         var ids = new ArrayList<Integer>();
@@ -474,7 +474,7 @@ class VduseExportTest {
         node.calls.clear();
         node.held = false;
         BlockExport successor = open();
-        var after = new FakeDriver.Split(device().bytes(), SIZE, FEATURES);
+        var after = new FakeVirtqueue.Split(device().bytes(), SIZE, FEATURES);
         after.poll().orElseThrow(); // of the dead process
         var again = List.of(await(after).id(), await(after).id());
         assertEquals(List.of(ids.get(0), ids.get(2)), again);
@@ -492,7 +492,7 @@ class VduseExportTest {
         BlockExport first = open();
         long features = FEATURES | Virtqueue.F_RING_PACKED;
         device().attached = true;
-        var ring = new FakeDriver.Packed(device().bytes(), SIZE, features);
+        var ring = new FakeVirtqueue.Packed(device().bytes(), SIZE, features);
         device().start(0, SIZE, features, 0x30000, 0x30010);
         serves(ring);
         assertEquals(3, device().ask(0, 0, 0)[6], "available index behind three descriptors");
@@ -532,7 +532,7 @@ class VduseExportTest {
     void anotherDeviceIsNotTakenOver(int queues, long blockSize, boolean writable, String why)
             throws Exception {
         BlockExport first = open();
-        FakeDriver.Split ring = attach();
+        FakeVirtqueue.Split ring = attach();
         first.requestShutdown();
         closes(first);
         String message =

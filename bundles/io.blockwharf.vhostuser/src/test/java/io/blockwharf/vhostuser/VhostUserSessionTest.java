@@ -25,9 +25,9 @@ import io.blockwharf.vhostuser.wire.ProtocolFeatures;
 import io.blockwharf.virtio.blk.MemoryNode;
 import io.blockwharf.virtio.blk.QueueThreads;
 import io.blockwharf.virtio.blk.VirtioBlk;
-import io.blockwharf.virtio.queue.FakeDriver;
-import io.blockwharf.virtio.queue.FakeDriver.Part;
-import io.blockwharf.virtio.queue.FakeDriver.Used;
+import io.blockwharf.virtio.queue.FakeVirtqueue;
+import io.blockwharf.virtio.queue.FakeVirtqueue.Part;
+import io.blockwharf.virtio.queue.FakeVirtqueue.Used;
 import io.blockwharf.virtio.queue.InFlightLog;
 import io.blockwharf.virtio.queue.SharedMemory;
 import io.blockwharf.virtio.queue.Virtqueue;
@@ -117,18 +117,18 @@ class VhostUserSessionTest {
         front.good(2, u64(features));
     }
 
-    private FakeDriver.Split split() {
-        return new FakeDriver.Split(front.memory.segment(), SIZE, RING);
+    private FakeVirtqueue.Split split() {
+        return new FakeVirtqueue.Split(front.memory.segment(), SIZE, RING);
     }
 
-    private FakeDriver.Split startSplit() throws LinuxException {
-        FakeDriver.Split driver = split();
+    private FakeVirtqueue.Split startSplit() throws LinuxException {
+        FakeVirtqueue.Split driver = split();
         front.startRing(0, SIZE, driver.avail, driver.used, 0, kick, call);
         front.good(14, u64(0), error.fd());
         return driver;
     }
 
-    private int add(FakeDriver driver, int i, int type, long sector, Part data) {
+    private int add(FakeVirtqueue driver, int i, int type, long sector, Part data) {
         var memory = front.memory.segment();
         memory.set(U32, HEADER + 16L * i, type);
         memory.set(U64, HEADER + 16L * i + 8, sector);
@@ -148,7 +148,7 @@ class VhostUserSessionTest {
         return front.memory.segment().get(ValueLayout.JAVA_BYTE, STATUS + i);
     }
 
-    private Used await(FakeDriver driver) throws LinuxException {
+    private Used await(FakeVirtqueue driver) throws LinuxException {
         for (; ; ) {
             Optional<Used> used = driver.poll();
             if (used.isPresent()) {
@@ -159,7 +159,7 @@ class VhostUserSessionTest {
     }
 
     /** Reads sector 1 through the ring. */
-    private void serves(FakeDriver driver) throws LinuxException {
+    private void serves(FakeVirtqueue driver) throws LinuxException {
         node.bytes.fill((byte) 0x5a);
         int id = add(driver, 0, 0, 1, read(0));
         kick.signal();
@@ -197,7 +197,7 @@ class VhostUserSessionTest {
     void aSplitRingIsServed() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         for (int i = 0; i < 3 * SIZE; i++) {
             serves(driver);
         }
@@ -208,7 +208,7 @@ class VhostUserSessionTest {
         long features = NEGOTIATED | Virtqueue.F_RING_PACKED;
         negotiate(features);
         front.shareMemory();
-        var driver = new FakeDriver.Packed(front.memory.segment(), SIZE, features);
+        var driver = new FakeVirtqueue.Packed(front.memory.segment(), SIZE, features);
         driver.wantInterrupts(true);
         front.startRing(0, SIZE, 0x30000, 0x30010, 0x8000_8000, kick, call);
         for (int i = 0; i < 3 * SIZE; i++) {
@@ -226,7 +226,7 @@ class VhostUserSessionTest {
     void aRingWithoutAKickDescriptorIsPolled() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         front.good(12, u64(1 << 8));
         for (int i = 0; i < 3; i++) {
             add(driver, i, 0, 1, read(i));
@@ -247,7 +247,7 @@ class VhostUserSessionTest {
     void aRingStopsAndGoesOnWhereItWas() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         serves(driver);
         serves(driver);
         front.send(11, 0, state(0, 0));
@@ -267,7 +267,7 @@ class VhostUserSessionTest {
     void aDisabledRingRests() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         serves(driver);
         front.good(18, state(0, 0));
         add(driver, 0, 0, 0, read(0));
@@ -282,7 +282,7 @@ class VhostUserSessionTest {
     void requestsInFlightAreFinishedBeforeARingStops() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         node.cold = true;
         node.held = true;
         add(driver, 0, 0, 0, read(0));
@@ -300,7 +300,7 @@ class VhostUserSessionTest {
     void theCallDescriptorChangesWhileTheRingRuns() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         serves(driver);
         EventFd old = call;
         call = EventFd.open();
@@ -316,7 +316,7 @@ class VhostUserSessionTest {
     void memoryComesAndGoesUnderARunningRing() throws Exception {
         negotiate(NEGOTIATED);
         front.good(37, slot(SharedMemory.BASE, MEMORY, USER, 0), front.file.fd());
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         serves(driver);
         try (MemFd more = MemFd.create("more", 2 * MEMORY);
                 MappedRegion bytes = more.map(2 * MEMORY)) {
@@ -351,7 +351,7 @@ class VhostUserSessionTest {
         assertEquals(QUEUES * InFlightLog.byteSize(SIZE), bytes);
         var memory = front.memory.segment();
         var split = split();
-        FakeDriver driver = packed ? new FakeDriver.Packed(memory, SIZE, features) : split;
+        FakeVirtqueue driver = packed ? new FakeVirtqueue.Packed(memory, SIZE, features) : split;
         driver.wantInterrupts(true);
         int taken = add(driver, 0, 1, 0, new Part(SharedMemory.BASE + DATA, 512, false));
         int fresh = add(driver, 1, 1, 1, new Part(SharedMemory.BASE + DATA, 512, false));
@@ -417,7 +417,7 @@ class VhostUserSessionTest {
         front.send(16, 0, u64(ProtocolFeatures.ALL));
         front.good(2, u64(NEGOTIATED));
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         int fd = front.file.fd();
         front.bad(5, table(region(0, MEMORY, USER, 0))); // no descriptor
         front.bad(5, table(region(0, 1, 0, 0), region(0, 1, 0, 0)), fd); // one too few
@@ -494,7 +494,7 @@ class VhostUserSessionTest {
     void aRingInTheWrongPlaceIsBroken() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = split();
+        FakeVirtqueue.Split driver = split();
         front.good(14, u64(0), error.fd());
         byte[][] places = {
             address(0, 0, USER + driver.used, USER + driver.avail),
@@ -526,7 +526,7 @@ class VhostUserSessionTest {
     void aKickDescriptorThatCannotBeWaitedForBreaksTheRing() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         front.good(12, u64(0), front.file.fd());
         error.await();
         front.good(12, u64(0), kick.fd());
@@ -538,7 +538,7 @@ class VhostUserSessionTest {
     void memoryThatIsTruncatedUnderARingBreaksThatRingOnly() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         serves(driver);
         add(driver, 0, 0, 0, read(0));
         front.file.resize(0);
@@ -549,7 +549,7 @@ class VhostUserSessionTest {
         front.reply(11);
 
         front.file.resize(MEMORY);
-        FakeDriver.Split next = split();
+        FakeVirtqueue.Split next = split();
         front.startRing(0, SIZE, next.avail, next.used, 0, kick, call);
         serves(next);
     }
@@ -558,7 +558,7 @@ class VhostUserSessionTest {
     void memoryThatIsTruncatedUnderARequestInFlightEndsThatRingOnly() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         node.cold = true;
         node.held = true;
         add(driver, 0, 4, 0, read(0));
@@ -580,7 +580,7 @@ class VhostUserSessionTest {
         front.good(39, u64(0xf));
         assertEquals(0xf, front.ask(40));
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         serves(driver);
         front.good(message, message == 39 ? u64(0) : new byte[0]);
         assertEquals(0, front.ask(40));
@@ -600,7 +600,7 @@ class VhostUserSessionTest {
     void whatIsWrittenIsInTheDirtyLog() throws Exception {
         negotiate(NEGOTIATED);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         long pages = (SharedMemory.BASE + MEMORY) / 4096;
         long bytes = pages / 8;
         try (MemFd file = MemFd.create("log", bytes);
@@ -645,7 +645,7 @@ class VhostUserSessionTest {
     void aDirtyLogThatIsTooSmallIsNotExceeded() throws Exception {
         negotiate(NEGOTIATED | ProtocolFeatures.F_LOG_ALL);
         front.shareMemory();
-        FakeDriver.Split driver = startSplit();
+        FakeVirtqueue.Split driver = startSplit();
         try (MemFd file = MemFd.create("log", 4096)) {
             front.send(6, 0, payload(16).putLong(4096).putLong(0).array(), file.fd());
             front.reply(6);

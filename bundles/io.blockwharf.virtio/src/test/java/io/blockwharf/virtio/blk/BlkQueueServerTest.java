@@ -9,9 +9,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.RequestFlags;
 import io.blockwharf.testing.Allocation;
-import io.blockwharf.virtio.queue.FakeDriver;
-import io.blockwharf.virtio.queue.FakeDriver.Part;
-import io.blockwharf.virtio.queue.FakeDriver.Used;
+import io.blockwharf.virtio.queue.FakeVirtqueue;
+import io.blockwharf.virtio.queue.FakeVirtqueue.Part;
+import io.blockwharf.virtio.queue.FakeVirtqueue.Used;
 import io.blockwharf.virtio.queue.InFlightLog;
 import io.blockwharf.virtio.queue.SharedMemory;
 import io.blockwharf.virtio.queue.Virtqueue;
@@ -63,7 +63,8 @@ class BlkQueueServerTest {
     private final Arena arena = Arena.ofConfined();
     private final SharedMemory memory = new SharedMemory(arena);
     private final MemoryNode node = new MemoryNode(DISK);
-    private final FakeDriver.Split driver = new FakeDriver.Split(memory.bytes(), SIZE, FEATURES);
+    private final FakeVirtqueue.Split driver =
+            new FakeVirtqueue.Split(memory.bytes(), SIZE, FEATURES);
     private int notifications;
     private BlkQueueServer server;
 
@@ -88,11 +89,11 @@ class BlkQueueServerTest {
     }
 
     private static long at(int slot) {
-        return FakeDriver.BUFFERS - SharedMemory.BASE + (long) slot * ROOM;
+        return FakeVirtqueue.BUFFERS - SharedMemory.BASE + (long) slot * ROOM;
     }
 
     private static long address(int slot, long offset) {
-        return FakeDriver.BUFFERS + (long) slot * ROOM + offset;
+        return FakeVirtqueue.BUFFERS + (long) slot * ROOM + offset;
     }
 
     /** Makes a request available in a slot of memory and returns its id. */
@@ -379,7 +380,7 @@ class BlkQueueServerTest {
         assertThrows(VirtqueueException.class, server::serve);
         server.close();
 
-        var other = new FakeDriver.Split(memory.bytes(), SIZE, FEATURES);
+        var other = new FakeVirtqueue.Split(memory.bytes(), SIZE, FEATURES);
         memory.bytes().asSlice(0, at(0)).fill((byte) 0);
         other.add(List.of(new Part(address(0, 0), 16, false)));
         server =

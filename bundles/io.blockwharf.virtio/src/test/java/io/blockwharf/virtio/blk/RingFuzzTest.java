@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
 
-import io.blockwharf.virtio.queue.FakeDriver;
+import io.blockwharf.virtio.queue.FakeVirtqueue;
 import io.blockwharf.virtio.queue.InFlightLog;
 import io.blockwharf.virtio.queue.SharedMemory;
 import io.blockwharf.virtio.queue.Virtqueue;
@@ -29,10 +29,10 @@ class RingFuzzTest {
 
     /** Where descriptors may point to. */
     private static final long[] PLACES = {
-        FakeDriver.BUFFERS,
-        FakeDriver.BUFFERS + 0x1000,
-        FakeDriver.BUFFERS + 0x2000,
-        FakeDriver.BUFFERS + 0x3000,
+        FakeVirtqueue.BUFFERS,
+        FakeVirtqueue.BUFFERS + 0x1000,
+        FakeVirtqueue.BUFFERS + 0x2000,
+        FakeVirtqueue.BUFFERS + 0x3000,
         SharedMemory.BASE,
         SharedMemory.SECOND - 16,
         SharedMemory.SECOND + SharedMemory.BYTES - 16,
@@ -104,7 +104,7 @@ class RingFuzzTest {
         void step(Steps in) {
             switch (in.u8() % 12) {
                 case 0, 1, 2 -> descriptor(16L * (in.u8() % SIZE), in);
-                case 3 -> descriptor(FakeDriver.BUFFERS - SharedMemory.BASE + 16L * in.u8(), in);
+                case 3 -> descriptor(FakeVirtqueue.BUFFERS - SharedMemory.BASE + 16L * in.u8(), in);
                 case 4 -> header(in);
                 case 5 -> bytes.set(U16, 2L * (in.u16() % 0x1900), (short) in.u16());
                 case 6 -> available(in);
@@ -136,13 +136,13 @@ class RingFuzzTest {
 
         /** A request at one of the places, with a sector that may be right. */
         private void header(Steps in) {
-            long at = FakeDriver.BUFFERS - SharedMemory.BASE + 0x1000L * (in.u8() % 4);
+            long at = FakeVirtqueue.BUFFERS - SharedMemory.BASE + 0x1000L * (in.u8() % 4);
             bytes.set(U32, at, in.u8() % 16);
             bytes.set(U64, at + 8, in.u8() < 250 ? in.u8() : -1L);
         }
 
         private void available(Steps in) {
-            var split = new FakeDriver.Split(bytes, SIZE, features);
+            var split = new FakeVirtqueue.Split(bytes, SIZE, features);
             int count = in.u8() % (SIZE + 4);
             int index = bytes.get(U16, split.avail + 2);
             for (int i = 0; i < count; i++) {
@@ -159,9 +159,9 @@ class RingFuzzTest {
                 if (server.isEmpty()) {
                     Virtqueue queue =
                             packed
-                                    ? new FakeDriver.Packed(bytes, SIZE, features)
+                                    ? new FakeVirtqueue.Packed(bytes, SIZE, features)
                                             .device(memory, features, 0x8000_8000)
-                                    : new FakeDriver.Split(bytes, SIZE, features)
+                                    : new FakeVirtqueue.Split(bytes, SIZE, features)
                                             .device(memory, features, 0);
                     if (logged) {
                         queue.log(logBytes);

@@ -5,8 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.blockwharf.virtio.queue.FakeDriver.Part;
-import io.blockwharf.virtio.queue.FakeDriver.Used;
+import io.blockwharf.virtio.queue.FakeVirtqueue.Part;
+import io.blockwharf.virtio.queue.FakeVirtqueue.Used;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -218,10 +218,10 @@ class InFlightLogTest {
         var random = new Random(seed);
         var memory = new SharedMemory(arena);
         long features = Virtqueue.F_VERSION_1;
-        FakeDriver driver =
+        FakeVirtqueue driver =
                 packed
-                        ? new FakeDriver.Packed(memory.bytes(), SIZE, features)
-                        : new FakeDriver.Split(memory.bytes(), SIZE, features);
+                        ? new FakeVirtqueue.Packed(memory.bytes(), SIZE, features)
+                        : new FakeVirtqueue.Split(memory.bytes(), SIZE, features);
         int begin = packed ? 0x8000_8000 : 0;
         var inFlight = new TreeMap<Integer, Integer>(); // of the driver: id and descriptors
         var taken = new ArrayList<DescriptorChain>(); // of the device
@@ -235,7 +235,7 @@ class InFlightLogTest {
                     if (slots + descriptors <= SIZE) {
                         var parts = new ArrayList<Part>();
                         for (int i = 0; i < descriptors; i++) {
-                            parts.add(new Part(FakeDriver.BUFFERS, descriptors, true));
+                            parts.add(new Part(FakeVirtqueue.BUFFERS, descriptors, true));
                         }
                         inFlight.put(driver.add(parts), descriptors);
                         slots += descriptors;
@@ -271,13 +271,13 @@ class InFlightLogTest {
         assertTrue(back > 1000, "made progress: " + back);
     }
 
-    private Virtqueue device(FakeDriver driver, SharedMemory memory, int position)
+    private Virtqueue device(FakeVirtqueue driver, SharedMemory memory, int position)
             throws VirtqueueException {
         Virtqueue queue =
                 switch (driver) {
-                    case FakeDriver.Split split ->
+                    case FakeVirtqueue.Split split ->
                             split.device(memory, Virtqueue.F_VERSION_1, position);
-                    case FakeDriver.Packed each ->
+                    case FakeVirtqueue.Packed each ->
                             each.device(memory, Virtqueue.F_VERSION_1, position);
                 };
         queue.log(region);

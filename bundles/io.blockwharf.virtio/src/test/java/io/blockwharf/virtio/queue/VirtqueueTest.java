@@ -5,8 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.blockwharf.virtio.queue.FakeDriver.Part;
-import io.blockwharf.virtio.queue.FakeDriver.Used;
+import io.blockwharf.virtio.queue.FakeVirtqueue.Part;
+import io.blockwharf.virtio.queue.FakeVirtqueue.Used;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -23,7 +23,7 @@ import java.util.Random;
 /** VIRTIO 1.3 sections 2.7 and 2.8 from the device's side. */
 class VirtqueueTest {
     private static final int SIZE = 8;
-    private static final long BUFFER = FakeDriver.BUFFERS;
+    private static final long BUFFER = FakeVirtqueue.BUFFERS;
 
     private final Arena arena = Arena.ofConfined();
     private final SharedMemory memory = new SharedMemory(arena);
@@ -42,16 +42,16 @@ class VirtqueueTest {
             this.features = features;
         }
 
-        FakeDriver driver(SharedMemory memory) {
+        FakeVirtqueue driver(SharedMemory memory) {
             return (features & Virtqueue.F_RING_PACKED) != 0
-                    ? new FakeDriver.Packed(memory.bytes(), SIZE, features)
-                    : new FakeDriver.Split(memory.bytes(), SIZE, features);
+                    ? new FakeVirtqueue.Packed(memory.bytes(), SIZE, features)
+                    : new FakeVirtqueue.Split(memory.bytes(), SIZE, features);
         }
 
-        Virtqueue device(FakeDriver driver, SharedMemory memory) throws VirtqueueException {
+        Virtqueue device(FakeVirtqueue driver, SharedMemory memory) throws VirtqueueException {
             return switch (driver) {
-                case FakeDriver.Split split -> split.device(memory, features, 0);
-                case FakeDriver.Packed packed -> packed.device(memory, features, 0x8000_8000);
+                case FakeVirtqueue.Split split -> split.device(memory, features, 0);
+                case FakeVirtqueue.Packed packed -> packed.device(memory, features, 0x8000_8000);
             };
         }
     }
@@ -64,7 +64,7 @@ class VirtqueueTest {
     @ParameterizedTest
     @EnumSource
     void aBufferGoesThereAndBack(Ring ring) throws Exception {
-        FakeDriver driver = ring.driver(memory);
+        FakeVirtqueue driver = ring.driver(memory);
         Virtqueue device = ring.device(driver, memory);
         assertFalse(device.next(chain));
 
@@ -85,7 +85,7 @@ class VirtqueueTest {
     @ParameterizedTest
     @EnumSource
     void everyBufferComesBackOnce(Ring ring) throws Exception {
-        FakeDriver driver = ring.driver(memory);
+        FakeVirtqueue driver = ring.driver(memory);
         Virtqueue device = ring.device(driver, memory);
         var random = new Random(1);
         var held = new ArrayDeque<DescriptorChain>();
@@ -138,7 +138,7 @@ class VirtqueueTest {
     @ParameterizedTest
     @EnumSource
     void notificationsFollowWhatTheOtherSideAskedFor(Ring ring) throws Exception {
-        FakeDriver driver = ring.driver(memory);
+        FakeVirtqueue driver = ring.driver(memory);
         Virtqueue device = ring.device(driver, memory);
         for (int turn = 0; turn < 3 * SIZE; turn++) {
             assertTrue(device.enableNotifications());
@@ -167,7 +167,7 @@ class VirtqueueTest {
     @ParameterizedTest
     @EnumSource
     void positionSurvivesAHandover(Ring ring) throws Exception {
-        FakeDriver driver = ring.driver(memory);
+        FakeVirtqueue driver = ring.driver(memory);
         Virtqueue device = ring.device(driver, memory);
         for (int i = 0; i < SIZE + 3; i++) {
             driver.add(List.of(new Part(BUFFER, 16, false)));
@@ -178,9 +178,9 @@ class VirtqueueTest {
         }
         Virtqueue next =
                 switch (driver) {
-                    case FakeDriver.Split split ->
+                    case FakeVirtqueue.Split split ->
                             split.device(memory, ring.features, device.position());
-                    case FakeDriver.Packed packed ->
+                    case FakeVirtqueue.Packed packed ->
                             packed.device(memory, ring.features, device.position());
                 };
         assertFalse(next.next(chain));
@@ -193,7 +193,7 @@ class VirtqueueTest {
 
     @Test
     void aBufferMaySpanRegions() throws Exception {
-        FakeDriver driver = Ring.SPLIT.driver(memory);
+        FakeVirtqueue driver = Ring.SPLIT.driver(memory);
         Virtqueue device = Ring.SPLIT.device(driver, memory);
         driver.add(List.of(new Part(SharedMemory.SECOND - 8, 24, true)));
 
@@ -224,7 +224,7 @@ class VirtqueueTest {
     void aBadDescriptorBreaksTheQueue(
             String what, int head, String address, long length, int flags, int next)
             throws Exception {
-        var driver = (FakeDriver.Split) Ring.SPLIT.driver(memory);
+        var driver = (FakeVirtqueue.Split) Ring.SPLIT.driver(memory);
         Virtqueue device = Ring.SPLIT.device(driver, memory);
         driver.descriptor(
                 head % SIZE, Long.parseUnsignedLong(address.substring(2), 16), length, flags, next);
@@ -243,7 +243,7 @@ class VirtqueueTest {
                     loop                        | 1 | 0
                     """)
     void aBadIndirectTableBreaksTheQueue(String what, int flags, int next) throws Exception {
-        var driver = (FakeDriver.Split) Ring.SPLIT.driver(memory);
+        var driver = (FakeVirtqueue.Split) Ring.SPLIT.driver(memory);
         Virtqueue device = Ring.SPLIT.device(driver, memory);
         long at = BUFFER - SharedMemory.BASE;
         memory.bytes().set(Le.U64, at, BUFFER + 4096);
@@ -258,7 +258,7 @@ class VirtqueueTest {
 
     @Test
     void anIndirectTableIsWalked() throws Exception {
-        var driver = (FakeDriver.Split) Ring.SPLIT.driver(memory);
+        var driver = (FakeVirtqueue.Split) Ring.SPLIT.driver(memory);
         Virtqueue device = Ring.SPLIT.device(driver, memory);
         long at = BUFFER - SharedMemory.BASE;
         int[][] entries = {{16, 1, 2}, {0, 0, 0}, {512, 3, 3}, {1, 2, 0}};
@@ -279,7 +279,7 @@ class VirtqueueTest {
 
     @Test
     void aJumpingAvailableIndexBreaksTheQueue() throws Exception {
-        var driver = (FakeDriver.Split) Ring.SPLIT.driver(memory);
+        var driver = (FakeVirtqueue.Split) Ring.SPLIT.driver(memory);
         Virtqueue device = Ring.SPLIT.device(driver, memory);
         driver.availableIndex(SIZE + 1);
 
@@ -289,7 +289,7 @@ class VirtqueueTest {
     @ParameterizedTest
     @EnumSource
     void writableBeforeReadableBreaksTheQueue(Ring ring) throws Exception {
-        FakeDriver driver = ring.driver(memory);
+        FakeVirtqueue driver = ring.driver(memory);
         Virtqueue device = ring.device(driver, memory);
         driver.add(List.of(new Part(BUFFER, 16, true), new Part(BUFFER, 16, false)));
 
@@ -298,7 +298,7 @@ class VirtqueueTest {
 
     @Test
     void whatTheDeviceWritesIsLogged() throws Exception {
-        FakeDriver driver = Ring.SPLIT.driver(memory);
+        FakeVirtqueue driver = Ring.SPLIT.driver(memory);
         Virtqueue device = Ring.SPLIT.device(driver, memory);
         var logged = new java.util.TreeMap<Long, Long>();
         device.dirtyLog(logged::put);
@@ -307,7 +307,7 @@ class VirtqueueTest {
         device.complete(chain, 32);
         device.publish();
 
-        long used = SharedMemory.BASE + ((FakeDriver.Split) driver).used;
+        long used = SharedMemory.BASE + ((FakeVirtqueue.Split) driver).used;
         assertEquals(java.util.Map.of(BUFFER + 512, 32L, used + 4, 8L, used + 2, 2L), logged);
     }
 }

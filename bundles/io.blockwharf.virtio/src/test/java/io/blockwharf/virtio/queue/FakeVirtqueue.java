@@ -11,7 +11,7 @@ import java.util.Optional;
  * VIRTIO 1.3 (2.7.13 and 2.8.21), so that a test sees the ring as a guest does. Ring parts lie at
  * the beginning of the first region; buffers are the test's own.
  */
-public abstract sealed class FakeDriver {
+public abstract sealed class FakeVirtqueue {
     /** A part of a buffer: the driver's address, the length in bytes, who writes it. */
     public record Part(long address, long length, boolean deviceWrites) {}
 
@@ -21,7 +21,7 @@ public abstract sealed class FakeDriver {
     final MemorySegment bytes;
     final int size;
 
-    FakeDriver(MemorySegment bytes, int size) {
+    FakeVirtqueue(MemorySegment bytes, int size) {
         this.bytes = bytes;
         this.size = size;
     }
@@ -42,7 +42,7 @@ public abstract sealed class FakeDriver {
     public abstract void wantInterrupts(boolean wanted);
 
     /** A split ring. */
-    public static final class Split extends FakeDriver {
+    public static final class Split extends FakeVirtqueue {
         static final long TABLE = 0;
 
         /** Where the available ring lies in the memory. */
@@ -161,7 +161,7 @@ public abstract sealed class FakeDriver {
     }
 
     /** A packed ring. */
-    public static final class Packed extends FakeDriver {
+    public static final class Packed extends FakeVirtqueue {
         private static final long DRIVER_AREA = 0x30000;
         private static final long DEVICE_AREA = 0x30010;
         private final int[] slotsOf;
