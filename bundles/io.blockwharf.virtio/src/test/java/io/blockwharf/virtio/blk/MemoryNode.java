@@ -36,6 +36,9 @@ public final class MemoryNode implements BlockNode {
     /** How many reads were asked for inline. */
     public int triedReads;
 
+    /** What it says of itself. */
+    public BlockLimits limits = BlockLimits.NONE;
+
     /** What every request fails with. */
     public volatile Errno failure = Errno.OK;
 
@@ -113,7 +116,7 @@ public final class MemoryNode implements BlockNode {
 
     @Override
     public BlockLimits limits() {
-        return BlockLimits.NONE;
+        return limits;
     }
 
     @Override

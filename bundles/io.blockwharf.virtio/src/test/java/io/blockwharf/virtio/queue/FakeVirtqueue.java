@@ -32,6 +32,14 @@ public abstract sealed class FakeVirtqueue {
     /** Makes a buffer available and returns its id. */
     public abstract int add(List<Part> parts);
 
+    /**
+     * Makes a buffer available whose parts are in an indirect table, and returns its id.
+     *
+     * @param table where the table goes, the driver's address in the first region; it has to stay
+     *     there until the device has taken the buffer
+     */
+    public abstract int addIndirect(long table, List<Part> parts);
+
     /** Takes the next buffer that was given back. */
     public abstract Optional<Used> poll();
 
@@ -40,6 +48,20 @@ public abstract sealed class FakeVirtqueue {
 
     /** Asks for an interrupt (or not). */
     public abstract void wantInterrupts(boolean wanted);
+
+    /**
+     * Asks for an interrupt at the buffer that is given back after {@code more} others. Needs event
+     * indices, and buffers of one ring entry each.
+     */
+    public abstract void wantInterruptAfter(int more);
+
+    /** Writes an entry of an indirect table: the last word is flags and next, or id and flags. */
+    final void entry(long table, int index, Part part, int word) {
+        long at = table - SharedMemory.BASE + 16L * index;
+        bytes.set(Le.U64, at, part.address);
+        bytes.set(Le.U32, at + 8, (int) part.length);
+        bytes.set(Le.U32, at + 12, word);
+    }
 
     /** A split ring. */
     public static final class Split extends FakeVirtqueue {
@@ -123,6 +145,20 @@ public abstract sealed class FakeVirtqueue {
         }
 
         @Override
+        public int addIndirect(long table, List<Part> parts) {
+            for (int i = 0; i < parts.size(); i++) {
+                boolean more = i + 1 < parts.size();
+                int flags = (parts.get(i).deviceWrites ? 2 : 0) | (more ? 1 : 0);
+                entry(table, i, parts.get(i), flags | (more ? i + 1 << 16 : 0));
+            }
+            int head = free.remove();
+            descriptor(head, table, 16L * parts.size(), 4, 0);
+            chains.set(head, List.of(head));
+            available(head);
+            return head;
+        }
+
+        @Override
         public Optional<Used> poll() {
             short idx = (short) Le.ATOMIC_16.getAcquire(bytes, used + 2);
             if (idx == lastUsed) {
@@ -157,6 +193,11 @@ public abstract sealed class FakeVirtqueue {
             } else {
                 bytes.set(Le.U16, avail, (short) (wanted ? 0 : 1));
             }
+        }
+
+        @Override
+        public void wantInterruptAfter(int more) {
+            bytes.set(Le.U16, avail + 4 + 2L * size, (short) (lastUsed + more));
         }
     }
 
@@ -199,8 +240,28 @@ public abstract sealed class FakeVirtqueue {
                     position);
         }
 
+        /** Writes a raw descriptor; bit 7 of its flags makes it available in the first round. */
+        public void descriptor(int index, long address, long length, int id, int flags) {
+            bytes.set(Le.U64, 16L * index, address);
+            bytes.set(Le.U32, 16L * index + 8, (int) length);
+            bytes.set(Le.U16, 16L * index + 12, (short) id);
+            bytes.set(Le.U16, 16L * index + 14, (short) flags);
+        }
+
         @Override
         public int add(List<Part> parts) {
+            return add(parts, 0);
+        }
+
+        @Override
+        public int addIndirect(long table, List<Part> parts) {
+            for (int i = 0; i < parts.size(); i++) {
+                entry(table, i, parts.get(i), parts.get(i).deviceWrites ? 2 << 16 : 0);
+            }
+            return add(List.of(new Part(table, 16L * parts.size(), false)), 4);
+        }
+
+        private int add(List<Part> parts, int indirect) {
             if (parts.size() > freeSlots) {
                 throw new IllegalStateException("ring is full");
             }
@@ -218,6 +279,7 @@ public abstract sealed class FakeVirtqueue {
                 short flags =
                         (short)
                                 ((availWrap ? 1 << 7 : 1 << 15)
+                                        | indirect
                                         | (part.deviceWrites ? 2 : 0)
                                         | (i + 1 < parts.size() ? 1 : 0));
                 if (i == 0) {
@@ -279,6 +341,14 @@ public abstract sealed class FakeVirtqueue {
             int flags = wanted ? (eventIdx ? 2 : 0) : 1;
             int position = usedIndex | (usedWrap ? 0x8000 : 0);
             bytes.set(Le.U32, DRIVER_AREA, flags << 16 | position);
+        }
+
+        @Override
+        public void wantInterruptAfter(int more) {
+            int at = usedIndex + more;
+            boolean wrap = at < size == usedWrap;
+            int position = (at < size ? at : at - size) | (wrap ? 0x8000 : 0);
+            bytes.set(Le.U32, DRIVER_AREA, 2 << 16 | position);
         }
     }
 }

@@ -16,18 +16,32 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 import java.lang.foreign.Arena;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.TreeMap;
 
 /** VIRTIO 1.3 sections 2.7 and 2.8 from the device's side. */
 class VirtqueueTest {
     private static final int SIZE = 8;
+
+    /** The most parts of a buffer. */
+    private static final int CHAIN = 16;
+
     private static final long BUFFER = FakeVirtqueue.BUFFERS;
+
+    /** Where indirect tables go. */
+    private static final long TABLES = BUFFER + 0x10000;
+
+    /** What a packed ring's descriptor has in the first round that is available. */
+    private static final int AVAILABLE = 1 << 7;
 
     private final Arena arena = Arena.ofConfined();
     private final SharedMemory memory = new SharedMemory(arena);
-    private final DescriptorChain chain = new DescriptorChain(arena, 16);
+    private final DescriptorChain chain = new DescriptorChain(arena, CHAIN);
 
     enum Ring {
         SPLIT(Virtqueue.F_INDIRECT_DESC),
@@ -49,6 +63,13 @@ class VirtqueueTest {
         }
 
         Virtqueue device(FakeVirtqueue driver, SharedMemory memory) throws VirtqueueException {
+            return device(driver, memory, -1);
+        }
+
+        /** A device that has negotiated only some of the features. */
+        Virtqueue device(FakeVirtqueue driver, SharedMemory memory, long mask)
+                throws VirtqueueException {
+            long features = this.features & mask;
             return switch (driver) {
                 case FakeVirtqueue.Split split -> split.device(memory, features, 0);
                 case FakeVirtqueue.Packed packed -> packed.device(memory, features, 0x8000_8000);
@@ -96,16 +117,24 @@ class VirtqueueTest {
         int slots = 0;
         int added = 0;
         int back = 0;
+        var partsOf = new int[SIZE];
         var slotsOf = new int[SIZE];
         while (back < 10_000) {
             int parts = 1 + random.nextInt(3);
-            if (slots + parts <= SIZE && added < 10_000 && random.nextBoolean()) {
-                var list = new java.util.ArrayList<Part>();
+            boolean indirect = random.nextInt(4) == 0;
+            int entries = indirect ? 1 : parts;
+            if (slots + entries <= SIZE && added < 10_000 && random.nextBoolean()) {
+                var list = new ArrayList<Part>();
                 for (int i = 0; i < parts; i++) {
                     list.add(new Part(BUFFER + 4096L * i, 64 + i, i > 0));
                 }
-                slotsOf[driver.add(list)] = parts;
-                slots += parts;
+                int id =
+                        indirect
+                                ? driver.addIndirect(TABLES + 64 * (added % SIZE), list)
+                                : driver.add(list);
+                partsOf[id] = parts;
+                slotsOf[id] = entries;
+                slots += entries;
                 added++;
             }
             if (random.nextBoolean() && device.next(unused.peek())) {
@@ -123,11 +152,11 @@ class VirtqueueTest {
                 device.publish();
             }
             for (Optional<Used> used; (used = driver.poll()).isPresent(); back++) {
-                int parts2 = slotsOf[used.get().id()];
-                assertTrue(parts2 > 0, "given back twice");
-                slotsOf[used.get().id()] = 0;
-                slots -= parts2;
-                long expected = parts2 == 1 ? 0 : parts2 == 2 ? 65 : 65 + 66;
+                int its = partsOf[used.get().id()];
+                assertTrue(its > 0, "given back twice");
+                partsOf[used.get().id()] = 0;
+                slots -= slotsOf[used.get().id()];
+                long expected = its == 1 ? 0 : its == 2 ? 65 : 65 + 66;
                 assertEquals(expected, used.get().written());
             }
         }
@@ -164,6 +193,39 @@ class VirtqueueTest {
         assertFalse(device.enableNotifications(), "one is available already");
     }
 
+    /** Event indices, sections 2.7.7 and 2.8.10: the event may lie anywhere in a batch. */
+    @ParameterizedTest
+    @EnumSource(names = {"SPLIT_EVENT_IDX", "PACKED_EVENT_IDX"})
+    void aBatchIsNotifiedIfTheEventIsInIt(Ring ring) throws Exception {
+        FakeVirtqueue driver = ring.driver(memory);
+        Virtqueue device = ring.device(driver, memory);
+        for (int turn = 0; turn < 3 * SIZE; turn++) {
+            for (int batch = 1; batch <= SIZE; batch++) {
+                for (int event = 0; event <= SIZE - 1; event++) {
+                    for (int i = 0; i < batch; i++) {
+                        driver.add(List.of(new Part(BUFFER, 16, false)));
+                    }
+                    driver.wantInterruptAfter(event);
+                    while (device.next(chain)) {
+                        device.complete(chain, 0);
+                    }
+                    assertEquals(
+                            event < batch,
+                            device.publish(),
+                            "event %d of a batch of %d, turn %d".formatted(event, batch, turn));
+                    for (int i = 0; i < batch; i++) {
+                        assertTrue(driver.poll().isPresent());
+                    }
+                }
+            }
+            driver.add(List.of(new Part(BUFFER, 16, false))); // the next turn begins elsewhere
+            device.next(chain);
+            device.complete(chain, 0);
+            device.publish();
+            assertTrue(driver.poll().isPresent());
+        }
+    }
+
     @ParameterizedTest
     @EnumSource
     void positionSurvivesAHandover(Ring ring) throws Exception {
@@ -191,10 +253,11 @@ class VirtqueueTest {
         assertEquals(Optional.of(new Used(id, 0)), driver.poll());
     }
 
-    @Test
-    void aBufferMaySpanRegions() throws Exception {
-        FakeVirtqueue driver = Ring.SPLIT.driver(memory);
-        Virtqueue device = Ring.SPLIT.device(driver, memory);
+    @ParameterizedTest
+    @EnumSource
+    void aBufferMaySpanRegions(Ring ring) throws Exception {
+        FakeVirtqueue driver = ring.driver(memory);
+        Virtqueue device = ring.device(driver, memory);
         driver.add(List.of(new Part(SharedMemory.SECOND - 8, 24, true)));
 
         assertTrue(device.next(chain));
@@ -256,6 +319,130 @@ class VirtqueueTest {
         assertThrows(VirtqueueException.class, () -> device.next(chain));
     }
 
+    /** What a hostile driver may put into a packed ring; flags without the one for available. */
+    @ParameterizedTest(name = "{0}")
+    @CsvSource(
+            delimiter = '|',
+            textBlock =
+                    """
+                    address not shared          | 0x000001000 |  16 | 0 | 0
+                    end not shared              | 0x1001ffff8 |  16 | 0 | 0
+                    end wraps around            | 0xfffffffffffffff8 | 16 | 0 | 0
+                    length of 4 GiB             | 0x100040000 |  -1 | 0 | 0
+                    device may not write there  | 0x040000000 |  16 | 0 | 2
+                    id that no ring entry has   | 0x100040000 |  16 | 8 | 0
+                    chain longer than the ring  | 0x100040000 |  16 | 0 | 1
+                    indirect with next          | 0x100040000 |  16 | 0 | 5
+                    indirect table is empty     | 0x100040000 |   0 | 0 | 4
+                    indirect table has a rest   | 0x100040000 |  17 | 0 | 4
+                    indirect table not shared   | 0x000001000 |  16 | 0 | 4
+                    """)
+    void aBadPackedDescriptorBreaksTheQueue(
+            String what, String address, long length, int id, int flags) throws Exception {
+        var driver = (FakeVirtqueue.Packed) Ring.PACKED.driver(memory);
+        Virtqueue device = Ring.PACKED.device(driver, memory);
+        for (int i = 0; i < SIZE; i++) {
+            driver.descriptor(
+                    i,
+                    Long.parseUnsignedLong(address.substring(2), 16),
+                    length,
+                    id,
+                    flags | AVAILABLE);
+        }
+
+        assertThrows(VirtqueueException.class, () -> device.next(chain));
+    }
+
+    @Test
+    void aBufferThatWouldOverlapAnotherInFlightBreaksThePackedQueue() throws Exception {
+        var driver = (FakeVirtqueue.Packed) Ring.PACKED.driver(memory);
+        Virtqueue device = Ring.PACKED.device(driver, memory);
+        driver.add(List.of(new Part(BUFFER, 16, false)));
+        assertTrue(device.next(chain));
+        for (int i = 1; i < SIZE; i++) {
+            driver.descriptor(i, BUFFER, 16, 1, AVAILABLE | 1);
+        }
+
+        assertThrows(VirtqueueException.class, () -> device.next(chain));
+    }
+
+    @Test
+    void anIndirectTableInsideAChainBreaksThePackedQueue() throws Exception {
+        var driver = (FakeVirtqueue.Packed) Ring.PACKED.driver(memory);
+        Virtqueue device = Ring.PACKED.device(driver, memory);
+        driver.entry(BUFFER, 0, new Part(BUFFER + 4096, 16, false), 0);
+        driver.descriptor(1, BUFFER, 16, 0, AVAILABLE | 4);
+        driver.descriptor(0, BUFFER, 16, 0, AVAILABLE | 1);
+
+        assertThrows(VirtqueueException.class, () -> device.next(chain));
+    }
+
+    @Test
+    void anIndirectTableInsideAnotherBreaksThePackedQueue() throws Exception {
+        var driver = (FakeVirtqueue.Packed) Ring.PACKED.driver(memory);
+        Virtqueue device = Ring.PACKED.device(driver, memory);
+        driver.addIndirect(TABLES, List.of(new Part(BUFFER, 16, false)));
+        driver.entry(TABLES, 0, new Part(BUFFER, 16, false), 4 << 16);
+
+        assertThrows(VirtqueueException.class, () -> device.next(chain));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void anIndirectTableThatWasNotNegotiatedBreaksTheQueue(Ring ring) throws Exception {
+        FakeVirtqueue driver = ring.driver(memory);
+        Virtqueue device = ring.device(driver, memory, ~Virtqueue.F_INDIRECT_DESC);
+        driver.addIndirect(TABLES, List.of(new Part(BUFFER, 16, false)));
+
+        assertThrows(VirtqueueException.class, () -> device.next(chain));
+    }
+
+    /** More parts than the device has promised to take, and just as many. */
+    @ParameterizedTest
+    @EnumSource
+    void aChainThatIsTooLongBreaksTheQueue(Ring ring) throws Exception {
+        FakeVirtqueue driver = ring.driver(memory);
+        Virtqueue device = ring.device(driver, memory);
+        var part = new Part(BUFFER, 16, true);
+        driver.addIndirect(TABLES, Collections.nCopies(CHAIN, part));
+        driver.addIndirect(TABLES + 4096, Collections.nCopies(CHAIN + 1, part));
+
+        assertTrue(device.next(chain));
+        assertEquals(CHAIN, chain.writable().count());
+        assertThrows(VirtqueueException.class, () -> device.next(chain));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void indirectTablesTakeOneRingEntry(Ring ring) throws Exception {
+        FakeVirtqueue driver = ring.driver(memory);
+        Virtqueue device = ring.device(driver, memory);
+        for (int turn = 0; turn < 3 * SIZE; turn++) {
+            int id =
+                    driver.addIndirect(
+                            TABLES,
+                            List.of(
+                                    new Part(BUFFER, 16, false),
+                                    new Part(BUFFER + 4096, 512, true),
+                                    new Part(BUFFER + 8192, 1, true)));
+            assertTrue(device.next(chain));
+            assertEquals(id, chain.id());
+            assertEquals(16, chain.readable().byteCount());
+            assertEquals(513, chain.writable().byteCount());
+            assertEquals(2, chain.writable().count());
+            device.complete(chain, 513);
+            device.publish();
+            assertEquals(Optional.of(new Used(id, 513)), driver.poll());
+        }
+        int index = 3 * SIZE % SIZE;
+        int wrap = 3 % 2 == 0 ? 0x8000 : 0;
+        assertEquals(
+                driver instanceof FakeVirtqueue.Split
+                        ? 3 * SIZE
+                        : (index | wrap) << 16 | index | wrap,
+                device.position());
+    }
+
     @Test
     void anIndirectTableIsWalked() throws Exception {
         var driver = (FakeVirtqueue.Split) Ring.SPLIT.driver(memory);
@@ -296,18 +483,28 @@ class VirtqueueTest {
         assertThrows(VirtqueueException.class, () -> device.next(chain));
     }
 
-    @Test
-    void whatTheDeviceWritesIsLogged() throws Exception {
-        FakeVirtqueue driver = Ring.SPLIT.driver(memory);
-        Virtqueue device = Ring.SPLIT.device(driver, memory);
-        var logged = new java.util.TreeMap<Long, Long>();
+    @ParameterizedTest
+    @EnumSource
+    void whatTheDeviceWritesIsLogged(Ring ring) throws Exception {
+        FakeVirtqueue driver = ring.driver(memory);
+        Virtqueue device = ring.device(driver, memory);
+        var logged = new TreeMap<Long, Long>();
         device.dirtyLog(logged::put);
         driver.add(List.of(new Part(BUFFER, 16, false), new Part(BUFFER + 512, 32, true)));
         device.next(chain);
         device.complete(chain, 32);
         device.publish();
 
-        long used = SharedMemory.BASE + ((FakeVirtqueue.Split) driver).used;
-        assertEquals(java.util.Map.of(BUFFER + 512, 32L, used + 4, 8L, used + 2, 2L), logged);
+        Map<Long, Long> ringParts =
+                switch (driver) {
+                    case FakeVirtqueue.Split split -> {
+                        long used = SharedMemory.BASE + split.used;
+                        yield Map.of(used + 4, 8L, used + 2, 2L);
+                    }
+                    case FakeVirtqueue.Packed _ -> Map.of(SharedMemory.BASE, 16L);
+                };
+        var expected = new TreeMap<>(ringParts);
+        expected.put(BUFFER + 512, 32L);
+        assertEquals(expected, logged);
     }
 }
