@@ -16,6 +16,7 @@ import io.blockwharf.virtio.blk.QueueThreads;
 import io.blockwharf.virtio.blk.VirtioBlk;
 import io.blockwharf.virtio.queue.DirtyLog;
 import io.blockwharf.virtio.queue.InFlightLog;
+import io.blockwharf.virtio.queue.Virtqueue;
 
 import org.osgi.service.log.Logger;
 
@@ -246,9 +247,13 @@ final class VhostUserSession {
         return true;
     }
 
-    /** The virtio features and vhost-user's own. */
+    /**
+     * The virtio features and vhost-user's own. VIRTIO_F_IN_ORDER is for front ends that ask for
+     * it: QEMU accepts it for its guest only with {@code in_order=on}.
+     */
     private long offered() {
         return device.features()
+                | Virtqueue.F_IN_ORDER
                 | ProtocolFeatures.F_PROTOCOL_FEATURES
                 | ProtocolFeatures.F_LOG_ALL;
     }

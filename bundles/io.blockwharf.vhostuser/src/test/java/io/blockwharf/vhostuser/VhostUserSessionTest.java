@@ -37,6 +37,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.osgi.service.log.Logger;
 
@@ -128,6 +129,21 @@ class VhostUserSessionTest {
         return driver;
     }
 
+    /** Starts a ring of either kind with more features than usual. */
+    private FakeVirtqueue start(boolean packed, long more) throws LinuxException {
+        long features = NEGOTIATED | more | (packed ? Virtqueue.F_RING_PACKED : 0);
+        negotiate(features);
+        front.shareMemory();
+        if (!packed) {
+            return startSplit();
+        }
+        var driver = new FakeVirtqueue.Packed(front.memory.segment(), SIZE, features);
+        driver.wantInterrupts(true);
+        front.startRing(0, SIZE, 0x30000, 0x30010, 0x8000_8000, kick, call);
+        front.good(14, u64(0), error.fd());
+        return driver;
+    }
+
     private int add(FakeVirtqueue driver, int i, int type, long sector, Part data) {
         var memory = front.memory.segment();
         memory.set(U32, HEADER + 16L * i, type);
@@ -173,6 +189,7 @@ class VhostUserSessionTest {
         front.send(3, 0, new byte[0]);
         assertEquals(
                 device.features()
+                        | Virtqueue.F_IN_ORDER
                         | ProtocolFeatures.F_PROTOCOL_FEATURES
                         | ProtocolFeatures.F_LOG_ALL,
                 front.ask(1));
@@ -190,7 +207,7 @@ class VhostUserSessionTest {
     @Test
     void featuresThatWereNotOfferedAreRefused() throws Exception {
         negotiate(NEGOTIATED);
-        front.bad(2, u64(NEGOTIATED | 1L << 35));
+        front.bad(2, u64(NEGOTIATED | 1L << 40));
     }
 
     @Test
@@ -205,12 +222,7 @@ class VhostUserSessionTest {
 
     @Test
     void aPackedRingIsServed() throws Exception {
-        long features = NEGOTIATED | Virtqueue.F_RING_PACKED;
-        negotiate(features);
-        front.shareMemory();
-        var driver = new FakeVirtqueue.Packed(front.memory.segment(), SIZE, features);
-        driver.wantInterrupts(true);
-        front.startRing(0, SIZE, 0x30000, 0x30010, 0x8000_8000, kick, call);
+        FakeVirtqueue driver = start(true, 0);
         for (int i = 0; i < 3 * SIZE; i++) {
             serves(driver);
         }
@@ -335,6 +347,116 @@ class VhostUserSessionTest {
             error.await(); // the ring is broken: that is no memory any more
             front.bad(38, added);
         }
+    }
+
+    /** "CONFIGURE_MEM_SLOTS": hundreds of them, 5 GiB in one, while the ring runs. */
+    @Test
+    void hundredsOfSlotsHoldWhatRequestsReadAndWrite() throws Exception {
+        negotiate(NEGOTIATED);
+        front.good(37, slot(SharedMemory.BASE, MEMORY, USER, 0), front.file.fd());
+        FakeVirtqueue.Split driver = startSplit();
+        int slots = 300;
+        int page = 4096;
+        long large = 5L << 30;
+        long first = 1L << 40; // where slots of a page each lie, with gaps
+        long largest = 1L << 41;
+        node.bytes.fill((byte) 0x5a);
+        try (MemFd more = MemFd.create("more", large + slots * page);
+                MappedRegion bytes = more.map(large + slots * page)) {
+            front.good(37, slot(largest, large, 1L << 45, 0), more.fd());
+            for (int i = 0; i < slots; i++) {
+                long at = 2L * i * page;
+                front.good(
+                        37, slot(first + at, page, (1L << 46) + at, large + i * page), more.fd());
+            }
+            for (int i = 0; i < slots; i++) {
+                reads(driver, first + 2L * i * page + 1024);
+                assertEquals(0x5a, at(bytes, large + i * page + 1024 + 511));
+            }
+            for (long offset : new long[] {0, (2L << 30) - 256, (4L << 30) - 256, large - 512}) {
+                reads(driver, largest + offset);
+                assertEquals(0x5a, at(bytes, offset));
+                assertEquals(0x5a, at(bytes, offset + 511));
+            }
+            for (int i = 0; i < slots; i += 2) {
+                long at = 2L * i * page;
+                front.good(38, slot(first + at, page, (1L << 46) + at, 0));
+            }
+            reads(driver, first + 2L * page);
+            add(driver, 0, 0, 0, new Part(first + 4L * page, 512, true));
+            kick.signal();
+            error.await(); // one of those that are gone
+        }
+    }
+
+    private static byte at(MappedRegion memory, long offset) {
+        return memory.segment().get(ValueLayout.JAVA_BYTE, offset);
+    }
+
+    private void reads(FakeVirtqueue driver, long address) throws LinuxException {
+        add(driver, 0, 0, 0, new Part(address, 512, true));
+        kick.signal();
+        assertEquals(513, await(driver).written());
+        assertEquals(0, status(0));
+    }
+
+    /** What is finished together is told with one write to the call descriptor. */
+    @ParameterizedTest(name = "packed {0}, event index {1}")
+    @CsvSource({"false, false", "false, true", "true, false", "true, true"})
+    void aBatchRingsTheDoorbellOnce(boolean packed, boolean eventIdx) throws Exception {
+        long features =
+                Virtqueue.F_VERSION_1
+                        | ProtocolFeatures.F_PROTOCOL_FEATURES
+                        | (eventIdx ? Virtqueue.F_EVENT_IDX : 0)
+                        | (packed ? Virtqueue.F_RING_PACKED : 0);
+        negotiate(features);
+        front.shareMemory();
+        var split = new FakeVirtqueue.Split(front.memory.segment(), SIZE, features);
+        FakeVirtqueue driver =
+                packed ? new FakeVirtqueue.Packed(front.memory.segment(), SIZE, features) : split;
+        driver.wantInterrupts(true);
+        for (int i = 0; i < 5; i++) {
+            add(driver, i, 0, i, read(i));
+        }
+        front.good(8, state(0, SIZE));
+        front.good(10, state(0, packed ? 0x8000_8000 : 0));
+        front.good(
+                9,
+                packed
+                        ? address(0, USER, USER + 0x30010, USER + 0x30000)
+                        : address(0, USER, USER + split.used, USER + split.avail));
+        front.good(13, u64(0), call.fd());
+        call.clear(); // a new call descriptor is rung
+        front.good(12, u64(0), kick.fd());
+        front.good(18, state(0, 1)); // the ring is open on return, and what was there is done
+        assertEquals(1, call.await());
+        for (int i = 0; i < 5; i++) {
+            assertTrue(driver.poll().isPresent());
+            assertEquals(0, status(i));
+        }
+        assertEquals(0, call.clear());
+    }
+
+    /** VIRTIO_F_IN_ORDER from the negotiation to the ring. */
+    @ParameterizedTest(name = "packed {0}")
+    @ValueSource(booleans = {false, true})
+    void inOrderWhatIsFinishedWaitsForWhatCameBefore(boolean packed) throws Exception {
+        FakeVirtqueue driver = start(packed, Virtqueue.F_IN_ORDER);
+        node.cold = true;
+        node.held = true;
+        int first = add(driver, 0, 0, 0, read(0));
+        int second = add(driver, 1, 0, 1, read(1));
+        kick.signal();
+        while (node.heldBack() < 2) {
+            Thread.onSpinWait();
+        }
+        node.release(1);
+        while (status(1) != 0) {
+            Thread.onSpinWait(); // executed, and not given back
+        }
+        node.release(0);
+        assertEquals(first, await(driver).id());
+        assertEquals(second, await(driver).id());
     }
 
     /** "Inflight I/O tracking": the next process executes what the log says, once. */
@@ -596,11 +718,12 @@ class VhostUserSessionTest {
     }
 
     /** "Migration": a bit for each page of guest memory that the device writes to. */
-    @Test
-    void whatIsWrittenIsInTheDirtyLog() throws Exception {
-        negotiate(NEGOTIATED);
-        front.shareMemory();
-        FakeVirtqueue.Split driver = startSplit();
+    @ParameterizedTest(name = "packed {0}")
+    @ValueSource(booleans = {false, true})
+    void whatIsWrittenIsInTheDirtyLog(boolean packed) throws Exception {
+        FakeVirtqueue driver = start(packed, 0);
+        long features = NEGOTIATED | (packed ? Virtqueue.F_RING_PACKED : 0);
+        long used = driver instanceof FakeVirtqueue.Split split ? split.used : 0;
         long pages = (SharedMemory.BASE + MEMORY) / 4096;
         long bytes = pages / 8;
         try (MemFd file = MemFd.create("log", bytes);
@@ -610,9 +733,9 @@ class VhostUserSessionTest {
             serves(driver);
             assertTrue(clean(log, 0, MEMORY), "not on yet");
 
-            front.good(2, u64(NEGOTIATED | ProtocolFeatures.F_LOG_ALL));
+            front.good(2, u64(features | ProtocolFeatures.F_LOG_ALL));
             serves(driver);
-            assertTrue(dirty(log, DATA) && dirty(log, STATUS) && dirty(log, driver.used));
+            assertTrue(dirty(log, DATA) && dirty(log, STATUS) && dirty(log, used));
             assertFalse(dirty(log, HEADER));
             assertTrue(clean(log, DATA + 4096, MEMORY));
             add(driver, 1, 1, 0, new Part(SharedMemory.BASE + DATA + 8192, 512, false));
@@ -620,7 +743,7 @@ class VhostUserSessionTest {
             await(driver);
             assertFalse(dirty(log, DATA + 8192), "the device only read it");
 
-            front.good(2, u64(NEGOTIATED));
+            front.good(2, u64(features));
             log.segment().fill((byte) 0);
             serves(driver);
             assertTrue(clean(log, 0, MEMORY), "off again");

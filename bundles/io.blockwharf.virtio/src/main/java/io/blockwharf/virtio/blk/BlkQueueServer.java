@@ -14,6 +14,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.util.ArrayDeque;
+import java.util.Optional;
 
 /**
  * Executes the requests of one virtqueue. Owned by the thread that serves the queue; {@link #serve}
@@ -23,8 +24,9 @@ import java.util.ArrayDeque;
  * <p>A read or write is tried inline first, unless there are many reads and the node's queue takes
  * them better together; what would block, and everything that is slow by nature, goes through a
  * {@link BlockQueue} and completes later and out of order. What was finished in one call is given
- * back together, with one notification. Nothing is allocated for a request once as many have been
- * in flight as ever are.
+ * back together, with one notification; where the driver wants it {@link Virtqueue#inOrder}, what
+ * is finished waits for what was taken before it. Nothing is allocated for a request once as many
+ * have been in flight as ever are.
  */
 public final class BlkQueueServer implements AutoCloseable {
     private static final int TYPE_IN = 0;
@@ -57,6 +59,9 @@ public final class BlkQueueServer implements AutoCloseable {
         int range;
         int ranges;
 
+        /** Whether it waits for others that the driver wants back first. */
+        boolean finished;
+
         Request(int cookie, Arena arena) {
             this.cookie = cookie;
             // Header and status besides the data, and a few more where regions meet.
@@ -73,6 +78,10 @@ public final class BlkQueueServer implements AutoCloseable {
     private final Arena arena = Arena.ofShared();
     private final Request[] requests;
     private final ArrayDeque<Request> free;
+
+    /** If the driver wants its buffers in order: those it has not got back, oldest first. */
+    private final Optional<ArrayDeque<Request>> order;
+
     private final BlockQueue.Completion completion = this::completed;
     private int made;
     private long served;
@@ -93,6 +102,7 @@ public final class BlkQueueServer implements AutoCloseable {
         int depth = Math.min(queue.size(), 1024);
         this.requests = new Request[depth];
         this.free = new ArrayDeque<>(depth);
+        this.order = queue.inOrder() ? Optional.of(new ArrayDeque<>(depth)) : Optional.empty();
         this.blocking = device.node().openQueue(depth);
     }
 
@@ -127,6 +137,9 @@ public final class BlkQueueServer implements AutoCloseable {
             }
             Request request = take();
             queue.next(request.chain);
+            if (order.isPresent()) {
+                order.get().addLast(request);
+            }
             execute(request);
         }
         if (taken > 0) {
@@ -346,8 +359,27 @@ public final class BlkQueueServer implements AutoCloseable {
                         status);
         // The used length counts from the beginning, so the status byte at the end is in it only
         // if everything before it was written (2.7.8).
-        boolean whole = request.written == writable.byteCount() - 1;
-        queue.complete(request.chain, whole ? request.written + 1 : request.written);
+        if (request.written == writable.byteCount() - 1) {
+            request.written++;
+        }
+        if (order.isPresent()) {
+            request.finished = true;
+            giveBackOldest(order.get());
+        } else {
+            giveBack(request);
+        }
+    }
+
+    private void giveBackOldest(ArrayDeque<Request> oldestFirst) {
+        while (!oldestFirst.isEmpty() && oldestFirst.peekFirst().finished) {
+            Request request = oldestFirst.removeFirst();
+            request.finished = false;
+            giveBack(request);
+        }
+    }
+
+    private void giveBack(Request request) {
+        queue.complete(request.chain, request.written);
         free.addLast(request);
     }
 

@@ -7,7 +7,7 @@ import java.lang.foreign.MemorySegment;
  *
  * <p>Life of a buffer: {@link #next} takes it, {@link #complete} gives it back, {@link #publish}
  * makes what was given back visible to the driver and tells whether the driver wants to be
- * notified. Buffers may be given back in any order.
+ * notified. Buffers may be given back in any order, unless the driver wants them {@link #inOrder}.
  */
 public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
     /** Feature bit VIRTIO_F_INDIRECT_DESC, section 6. */
@@ -21,6 +21,9 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
 
     /** Feature bit VIRTIO_F_RING_PACKED, section 6. */
     public static final long F_RING_PACKED = 1L << 34;
+
+    /** Feature bit VIRTIO_F_IN_ORDER, section 6. */
+    public static final long F_IN_ORDER = 1L << 35;
 
     /** Flags of a descriptor, sections 2.7.5 and 2.8.1. */
     static final int DESC_NEXT = 1;
@@ -37,6 +40,7 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
     final int size;
     final boolean eventIdx;
     final boolean indirect;
+    private final boolean inOrder;
     DirtyLog dirtyLog = DirtyLog.NONE;
 
     Virtqueue(GuestMemory memory, int size, long features) {
@@ -44,11 +48,20 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
         this.size = size;
         this.eventIdx = (features & F_EVENT_IDX) != 0;
         this.indirect = (features & F_INDIRECT_DESC) != 0;
+        this.inOrder = (features & F_IN_ORDER) != 0;
     }
 
     /** The number of ring entries. */
     public final int size() {
         return size;
+    }
+
+    /**
+     * Whether buffers have to be given back in the order in which they were taken, one by one
+     * (sections 2.7.9 and 2.8.8): that was negotiated, and it is the caller's to do.
+     */
+    public final boolean inOrder() {
+        return inOrder;
     }
 
     /** Sends what the device writes to guest memory to a log from now on. */

@@ -27,6 +27,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -63,8 +64,12 @@ class BlkQueueServerTest {
     private final Arena arena = Arena.ofConfined();
     private final SharedMemory memory = new SharedMemory(arena);
     private final MemoryNode node = new MemoryNode(DISK);
-    private final FakeVirtqueue.Split driver =
+    private final FakeVirtqueue.Split split =
             new FakeVirtqueue.Split(memory.bytes(), SIZE, FEATURES);
+
+    /** What requests go to: a split ring unless a test says otherwise. */
+    private FakeVirtqueue driver = split;
+
     private int notifications;
     private BlkQueueServer server;
 
@@ -76,12 +81,34 @@ class BlkQueueServerTest {
     private BlkQueueServer serve(VirtioBlk device, int position) throws VirtqueueException {
         server =
                 new BlkQueueServer(
-                        device, driver.device(memory, FEATURES, position), () -> notifications++);
+                        device, split.device(memory, FEATURES, position), () -> notifications++);
         return server;
+    }
+
+    /** Serves a ring of this kind, which requests go to from now on. */
+    private void serveRing(boolean packed, long features) throws VirtqueueException {
+        Virtqueue queue;
+        if (packed) {
+            var ring =
+                    new FakeVirtqueue.Packed(
+                            memory.bytes(), SIZE, features | Virtqueue.F_RING_PACKED);
+            driver = ring;
+            driver.wantInterrupts(true);
+            queue = ring.device(memory, features | Virtqueue.F_RING_PACKED, 0x8000_8000);
+        } else {
+            var ring = new FakeVirtqueue.Split(memory.bytes(), SIZE, features);
+            driver = ring;
+            queue = ring.device(memory, features, 0);
+        }
+        var device = new VirtioBlk(node, true, 512, 1, "serial");
+        server = new BlkQueueServer(device, queue, () -> notifications++);
     }
 
     @AfterEach
     void free() {
+        while (node.heldBack() > 0) {
+            node.release(0); // closing waits for them
+        }
         if (server != null) {
             server.close();
         }
@@ -135,11 +162,11 @@ class BlkQueueServerTest {
         return bytes.toArray(ValueLayout.JAVA_BYTE);
     }
 
-    @ParameterizedTest
-    @ValueSource(booleans = {false, true})
-    void dataGoesThereAndBack(boolean cold) throws Exception {
+    @ParameterizedTest(name = "cold {0}, packed {1}")
+    @CsvSource({"false, false", "true, false", "false, true", "true, true"})
+    void dataGoesThereAndBack(boolean cold, boolean packed) throws Exception {
         node.cold = cold;
-        serve(true, 512, 0);
+        serveRing(packed, FEATURES);
         fill(data(0, 8192), 1);
         int id = request(0, OUT, 3, out(0, 8192));
         server.serve();
@@ -391,9 +418,10 @@ class BlkQueueServerTest {
         assertThrows(VirtqueueException.class, server::serve);
     }
 
-    @Test
-    void requestsCompleteOutOfOrderAndKeepTheirBuffers() throws Exception {
-        serve(true, 512, 0);
+    @ParameterizedTest(name = "packed {0}")
+    @ValueSource(booleans = {false, true})
+    void requestsCompleteOutOfOrderAndKeepTheirBuffers(boolean packed) throws Exception {
+        serveRing(packed, FEATURES);
         node.cold = true;
         node.held = true;
         fill(node.bytes.asSlice(0, DISK), 3);
@@ -422,6 +450,104 @@ class BlkQueueServerTest {
             assertEquals(OK, status(slot));
             assertArrayEquals(copy(node.bytes.asSlice(4096L * slot, 4096)), copy(data(slot, 4096)));
         }
+    }
+
+    /** VIRTIO_F_IN_ORDER, sections 2.7.9 and 2.8.8: whatever is finished first. */
+    @ParameterizedTest(name = "packed {0}, seed {1}")
+    @CsvSource({"false, 1", "false, 2", "true, 1", "true, 2"})
+    void buffersComeBackInOrderIfTheDriverWantsThat(boolean packed, long seed) throws Exception {
+        serveRing(packed, FEATURES | Virtqueue.F_IN_ORDER);
+        node.held = true;
+        var random = new Random(seed);
+        var expected = new ArrayDeque<Integer>();
+        int slot = 0;
+        int back = 0;
+        while (back < 1000) {
+            node.cold = random.nextInt(4) != 0; // others are finished inline
+            if (expected.size() < 5 && random.nextBoolean()) {
+                expected.add(request(slot, IN, slot, in(slot, 512)));
+                slot = (slot + 1) % 5;
+            } else if (node.heldBack() > 0) {
+                node.release(random.nextInt(node.heldBack()));
+            }
+            server.serve();
+            for (Optional<Used> used; (used = driver.poll()).isPresent(); back++) {
+                assertEquals(new Used(expected.remove(), 513), used.get());
+            }
+            assertEquals(expected.size(), server.inFlight());
+            assertTrue(node.heldBack() > 0 || expected.isEmpty(), "what can come back is back");
+        }
+    }
+
+    /** What the driver has not got back is at rest only when it has. */
+    @Test
+    void inOrderTheLastToFinishLetsTheOthersGo() throws Exception {
+        serveRing(false, FEATURES | Virtqueue.F_IN_ORDER);
+        node.held = true;
+        node.cold = true;
+        int first = request(0, IN, 0, in(0, 512));
+        int second = request(1, IN, 0, in(1, 512));
+        server.serve();
+        node.release(1);
+        assertFalse(server.settle());
+        assertEquals(Optional.empty(), driver.poll());
+        assertEquals(0, notifications);
+        node.release(0);
+        assertTrue(server.settle());
+        assertEquals(first, driver.poll().orElseThrow().id());
+        assertEquals(second, driver.poll().orElseThrow().id());
+        assertEquals(1, notifications);
+    }
+
+    /** As many data segments as the device says it takes, and what a request needs besides. */
+    @ParameterizedTest(name = "packed {0}")
+    @ValueSource(booleans = {false, true})
+    void aRequestMayHaveAsManySegmentsAsAnnounced(boolean packed) throws Exception {
+        serveRing(packed, FEATURES);
+        fill(node.bytes.asSlice(0, DISK), 5);
+        memory.bytes().set(U32, at(0), IN);
+        memory.bytes().set(U64, at(0) + 8, 3);
+        var parts = new ArrayList<Part>();
+        parts.add(new Part(address(0, 0), 16, false));
+        for (int i = 0; i < VirtioBlk.SEG_MAX; i++) { // from the last page to the first
+            parts.add(new Part(address(1, 512L * (VirtioBlk.SEG_MAX - i)), 512, true));
+        }
+        parts.add(new Part(address(0, STATUS), 1, true));
+        driver.addIndirect(address(0, DATA), parts);
+        server.serve();
+        assertEquals(512 * VirtioBlk.SEG_MAX + 1, driver.poll().orElseThrow().written());
+        assertEquals(OK, status(0));
+        for (int i = 0; i < VirtioBlk.SEG_MAX; i++) {
+            long at = at(1) + 512L * (VirtioBlk.SEG_MAX - i);
+            assertArrayEquals(
+                    copy(node.bytes.asSlice(512L * (3 + i), 512)),
+                    copy(memory.bytes().asSlice(at, 512)));
+        }
+    }
+
+    @Test
+    void aFlushReachesTheNode() throws Exception {
+        serve(true, 512, 0);
+        request(0, OUT, 0, out(0, 512));
+        request(1, FLUSH, 0);
+        server.serve();
+        assertEquals(OK, status(1));
+        assertEquals(List.of("write", "flush"), node.calls);
+    }
+
+    @ParameterizedTest(name = "packed {0}, event index {1}")
+    @CsvSource({"false, false", "false, true", "true, false", "true, true"})
+    void aDriverThatPollsIsNotNotified(boolean packed, boolean eventIdx) throws Exception {
+        serveRing(packed, eventIdx ? FEATURES : FEATURES & ~Virtqueue.F_EVENT_IDX);
+        driver.wantInterrupts(false);
+        request(0, IN, 0, in(0, 512));
+        server.serve();
+        assertTrue(driver.poll().isPresent());
+        assertEquals(0, notifications);
+        driver.wantInterrupts(true);
+        request(1, IN, 0, in(1, 512));
+        server.serve();
+        assertEquals(1, notifications);
     }
 
     @Test
@@ -484,7 +610,7 @@ class BlkQueueServerTest {
         node.cold = true;
         node.held = true;
         var device = new VirtioBlk(node, true, 512, 1, "");
-        var queue = driver.device(memory, FEATURES, 0);
+        var queue = split.device(memory, FEATURES, 0);
         queue.log(region);
         var dying = new BlkQueueServer(device, queue, () -> {});
         var ids = new ArrayList<Integer>();
@@ -500,7 +626,7 @@ class BlkQueueServerTest {
         ids.add(request(4, OUT, 4, out(4, 512))); // not taken by the one that dies
 
         node.held = false;
-        var next = driver.device(memory, FEATURES, 0); // a front end may have lost the position
+        var next = split.device(memory, FEATURES, 0); // a front end may have lost the position
         next.log(region);
         server = new BlkQueueServer(device, next, () -> {});
         server.serve();
@@ -545,8 +671,8 @@ class BlkQueueServerTest {
                 () -> {
                     server.serve();
                     // The same two chains again and again, without the driver's own bookkeeping.
-                    driver.available(0);
-                    driver.available(3);
+                    split.available(0);
+                    split.available(3);
                     heads[0] += 2;
                 });
         assertEquals(heads[0], server.served());

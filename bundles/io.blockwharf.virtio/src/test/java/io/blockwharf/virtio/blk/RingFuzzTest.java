@@ -95,6 +95,7 @@ class RingFuzzTest {
                     Virtqueue.F_VERSION_1
                             | ((mode & 4) != 0 ? Virtqueue.F_EVENT_IDX : 0)
                             | ((mode & 8) != 0 ? 0 : Virtqueue.F_INDIRECT_DESC)
+                            | ((mode & 64) != 0 ? Virtqueue.F_IN_ORDER : 0)
                             | (packed ? Virtqueue.F_RING_PACKED : 0);
             node.batchesReads = (mode & 16) != 0;
             device = new VirtioBlk(node, (mode & 32) == 0, 512, 1, "fuzz");
