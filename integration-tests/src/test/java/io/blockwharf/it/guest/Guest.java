@@ -84,6 +84,17 @@ final class Guest implements AutoCloseable {
     }
 
     /**
+     * The same with more processors than two: a Linux guest uses no more queues of a disk than it
+     * has processors.
+     */
+    static Guest startWithProcessors(
+            int processors, Path image, String script, List<String> options, String... environment)
+            throws IOException {
+        var switches = List.of("-c", Integer.toString(processors));
+        return start(image, script, LIMIT_SECONDS, switches, options, environment);
+    }
+
+    /**
      * Boots a guest, and starts another QEMU to which it can migrate.
      *
      * @param there options of the other one, instead of {@code here}

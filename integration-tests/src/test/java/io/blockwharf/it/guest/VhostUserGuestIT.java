@@ -156,8 +156,8 @@ class VhostUserGuestIT {
     }
 
     /**
-     * Verified I/O on four queues in two iothreads, discard, resize, hot unplug and plug, removal
-     * of the export.
+     * Verified I/O on four queues in two iothreads, discard, resize, another cache mode, hot unplug
+     * and plug, removal of the export.
      */
     @Test
     void aGuestLivesOnItsDisk() throws Exception {
@@ -181,8 +181,13 @@ class VhostUserGuestIT {
         options.addAll(monitorOptions(machineSocket));
         try (var monitor = Monitor.connect(monitorSocket);
                 var guest =
-                        Guest.start(
-                                image, "vhost-life.sh", options, "NEW_SECTORS=" + larger / SECTOR);
+                        Guest.startWithProcessors(
+                                4,
+                                image,
+                                "vhost-life.sh",
+                                options,
+                                "QUEUES=4",
+                                "NEW_SECTORS=" + larger / SECTOR);
                 var machine = Monitor.connect(machineSocket)) {
             guest.await("DISCARDED");
             assertTrue(zeroes(disk), "what was discarded");
@@ -340,25 +345,32 @@ class VhostUserGuestIT {
         }
     }
 
-    /** The dirty log: what the disk has written to the guest's memory migrates with it. */
+    /**
+     * The dirty log, of split and of packed rings: what the disks have written to the guest's
+     * memory migrates with it.
+     */
     @Test
     void aGuestMigratesWhileItWrites() throws Exception {
-        Path there = directory.resolve("there");
+        Path second = directory.resolve("second.raw");
         Path source = directory.resolve("source");
         Path target = directory.resolve("target");
         String migration = "unix:" + directory.resolve("migration");
-        serve(
-                "--blockdev",
-                node(),
-                "--export",
-                export(",writable=on,num-queues=2"),
-                "--export",
-                "type=vhost-user-blk,id=there,node-name=disk,writable=on,num-queues=2,"
-                        + "addr.type=unix,addr.path="
-                        + there);
-        var here = new ArrayList<>(Guest.disk("disk", socket, ",num-queues=2"));
+        makeDisk(second);
+        var served =
+                new ArrayList<>(
+                        List.of(
+                                "--blockdev",
+                                node(),
+                                "--blockdev",
+                                "driver=file,node-name=second,filename=" + second));
+        for (String socket : List.of("here", "there")) {
+            served.addAll(List.of("--export", exportTo(socket, "disk", 2)));
+            served.addAll(List.of("--export", exportTo(socket + "-packed", "second", 1)));
+        }
+        serve(served.toArray(String[]::new));
+        var here = disks("here");
         here.addAll(monitorOptions(source));
-        var other = new ArrayList<>(Guest.disk("disk", there, ",num-queues=2"));
+        var other = disks("there");
         other.addAll(monitorOptions(target));
         other.addAll(List.of("-incoming", migration));
         try (var guest =
@@ -368,6 +380,7 @@ class VhostUserGuestIT {
                 var to = Monitor.connect(target)) {
             guest.await("WRITING");
             awaitChange(disk);
+            awaitChange(second);
             from.execute(
                     "migrate-set-parameters",
                     "{\"max-bandwidth\": 1000000000, \"downtime-limit\": 2000}");
@@ -380,5 +393,21 @@ class VhostUserGuestIT {
             guest.await("VERIFIED");
             guest.succeeds();
         }
+    }
+
+    /** An export whose id is the name of its socket. */
+    private String exportTo(String socket, String node, int queues) {
+        return "type=vhost-user-blk,id=%s,node-name=%s,writable=on,num-queues=%d"
+                        .formatted(socket, node, queues)
+                + ",addr.type=unix,addr.path="
+                + directory.resolve(socket);
+    }
+
+    /** A disk with split rings and one with a packed ring. */
+    private List<String> disks(String socket) {
+        var all = new ArrayList<>(Guest.disk("disk", directory.resolve(socket), ",num-queues=2"));
+        Path packed = directory.resolve(socket + "-packed");
+        all.addAll(Guest.disk("packed", packed, ",packed=on,num-queues=1"));
+        return all;
     }
 }
