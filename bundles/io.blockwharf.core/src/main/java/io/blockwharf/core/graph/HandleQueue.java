@@ -99,11 +99,14 @@ final class HandleQueue implements BlockQueue {
     }
 
     /**
-     * Whether a request may go to the driver's queue. If so it has passed the gate, and {@link
+     * Whether a request may go to the driver's queue. If so it is inside the gate, and {@link
      * #completed} or {@link #leave} lets it out again.
+     *
+     * <p>The requests of the driver's queue are inside together, counted once: that keeps the gate
+     * from closing as well as each of them would.
      */
     private boolean enter() {
-        if (gate != null && !gate.tryEnter()) {
+        if (gate != null && !(freeCount < cookies.length ? gate.isOpen() : gate.tryEnter())) {
             return false;
         }
         if (queue != null) {
@@ -113,8 +116,9 @@ final class HandleQueue implements BlockQueue {
         return false;
     }
 
+    /** A request is not inside any more; the last one of the driver's queue opens the way. */
     private void leave() {
-        if (gate != null) {
+        if (gate != null && freeCount == cookies.length) {
             gate.exit();
         }
     }
@@ -313,14 +317,17 @@ final class HandleQueue implements BlockQueue {
             both.close();
             unbind();
         } finally {
-            leave();
+            if (gate != null) {
+                gate.exit();
+            }
         }
         aside.close();
         // Their results are dropped, but observers have to know
         for (int slot = 0; slot < lengths.length; slot++) {
             tell(slot);
         }
-        for (; freeCount < cookies.length; freeCount++) {
+        if (freeCount < cookies.length) {
+            freeCount = cookies.length;
             leave();
         }
     }
