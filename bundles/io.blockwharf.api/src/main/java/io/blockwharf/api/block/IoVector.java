@@ -62,11 +62,11 @@ public final class IoVector {
      */
     public IoVector add(MemorySegment base, long offset, long length) {
         java.util.Objects.checkFromIndexSize(offset, length, base.byteSize());
-        bases[count] = base;
+        if (bases[count] != base) { // mostly it is; a store costs more than a look
+            bases[count] = base;
+        }
         offsets[count] = offset;
         lengths[count] = length;
-        entries.set(ValueLayout.JAVA_LONG, ENTRY * count, base.address() + offset);
-        entries.set(ValueLayout.JAVA_LONG, ENTRY * count + 8, length);
         count++;
         bytes += length;
         return this;
@@ -103,9 +103,14 @@ public final class IoVector {
     }
 
     /**
-     * The pieces as an array of {@link #count} {@code struct iovec}s; valid until the next change.
+     * The pieces as an array of {@link #count} {@code struct iovec}s, written anew by each call;
+     * valid until the next change.
      */
     public MemorySegment entries() {
+        for (int i = 0; i < count; i++) {
+            entries.set(ValueLayout.JAVA_LONG, ENTRY * i, bases[i].address() + offsets[i]);
+            entries.set(ValueLayout.JAVA_LONG, ENTRY * i + 8, lengths[i]);
+        }
         return entries;
     }
 

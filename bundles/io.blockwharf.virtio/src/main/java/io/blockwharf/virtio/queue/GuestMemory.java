@@ -27,6 +27,11 @@ public abstract class GuestMemory {
         public boolean contains(long position) {
             return Long.compareUnsigned(position - address, bytes.byteSize()) < 0;
         }
+
+        /** Whether all of a range lies in it; {@code length} is not negative. */
+        boolean contains(long position, long length) {
+            return contains(position) && length <= bytes.byteSize() - (position - address);
+        }
     }
 
     private Region last = Region.NONE;
@@ -47,21 +52,30 @@ public abstract class GuestMemory {
      *     or the list is full
      */
     public final boolean append(long address, long length, boolean write, IoVector to) {
+        // Nearly always: all of it where the one before was
+        if (length > 0 && last.contains(address, length)) {
+            return append(last, address, length, write, to);
+        }
         long position = address;
         long rest = length;
         while (rest > 0) {
             Region region = region(position);
-            if (region == Region.NONE
-                    || (write && !region.writable)
-                    || to.count() == to.capacity()) {
+            long n = Math.min(rest, region.bytes.byteSize() - (position - region.address));
+            if (region == Region.NONE || !append(region, position, n, write, to)) {
                 return false;
             }
-            long offset = position - region.address;
-            long n = Math.min(rest, region.bytes.byteSize() - offset);
-            to.add(region.bytes, offset, n);
             position += n;
             rest -= n;
         }
+        return true;
+    }
+
+    private static boolean append(
+            Region region, long address, long length, boolean write, IoVector to) {
+        if (write && !region.writable || to.count() == to.capacity()) {
+            return false;
+        }
+        to.add(region.bytes, address - region.address, length);
         return true;
     }
 
@@ -74,18 +88,34 @@ public abstract class GuestMemory {
     public final MemorySegment slice(
             String what, long address, long length, int alignment, boolean write)
             throws VirtqueueException {
-        Region region = region(address);
-        if (region == Region.NONE
-                || (write && !region.writable)
-                || length > region.bytes.byteSize() - (address - region.address)) {
-            throw new VirtqueueException(
-                    what + " at 0x" + Long.toHexString(address) + " is not in shared memory");
+        Region region = region(what, address, length);
+        if (write && !region.writable) {
+            throw notShared(what, address);
         }
         if ((address & (alignment - 1)) != 0) {
             throw new VirtqueueException(
                     what + " at 0x" + Long.toHexString(address) + " is misaligned");
         }
         return region.bytes.asSlice(address - region.address, length);
+    }
+
+    /**
+     * The region that contains all of a range.
+     *
+     * @param what the range's name in the message
+     * @throws VirtqueueException if the range is not shared or spans regions
+     */
+    final Region region(String what, long address, long length) throws VirtqueueException {
+        Region region = region(address);
+        if (!region.contains(address, length)) {
+            throw notShared(what, address);
+        }
+        return region;
+    }
+
+    private static VirtqueueException notShared(String what, long address) {
+        return new VirtqueueException(
+                what + " at 0x" + Long.toHexString(address) + " is not in shared memory");
     }
 
     private Region region(long address) {

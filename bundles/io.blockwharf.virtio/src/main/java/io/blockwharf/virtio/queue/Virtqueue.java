@@ -136,13 +136,15 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
         if (entries > MAX_INDIRECT) {
             throw new VirtqueueException("indirect table of " + entries + " entries");
         }
-        var table = memory.slice("indirect table", address, length, 1, false);
+        GuestMemory.Region region = memory.region("indirect table", address, length);
+        MemorySegment table = region.bytes();
+        long begin = address - region.address();
         long entry = 0;
         for (int seen = 0; ; ) {
             if (++seen > entries) {
                 throw new VirtqueueException("indirect descriptors form a loop (2.7.5.3.1)");
             }
-            long at = entry * DESCRIPTOR_BYTES;
+            long at = begin + entry * DESCRIPTOR_BYTES;
             long bufferAddress = table.get(Le.U64, at);
             long bufferLength = Integer.toUnsignedLong(table.get(Le.U32, at + 8));
             int word = table.get(Le.U32, at + 12);
