@@ -17,9 +17,9 @@ import java.util.ArrayDeque;
 import java.util.Optional;
 
 /**
- * Executes the requests of one virtqueue. Owned by the thread that serves the queue; {@link #serve}
- * is called whenever the driver has kicked the queue or {@link #fd} is readable, {@link #poll} at
- * any time.
+ * Executes the requests of one virtqueue. Owned by the thread that serves the queue: it calls
+ * {@link #poll} when the driver has kicked the queue, when {@link #fd} is readable, and whenever
+ * else it likes, and {@link #arm} before it sleeps.
  *
  * <p>A read or write is tried inline first, unless there are many reads and the node's queue takes
  * them better together; what would block, and everything that is slow by nature, goes through a
@@ -104,18 +104,6 @@ public final class BlkQueueServer implements AutoCloseable {
         this.free = new ArrayDeque<>(depth);
         this.order = queue.inOrder() ? Optional.of(new ArrayDeque<>(depth)) : Optional.empty();
         this.blocking = device.node().openQueue(depth);
-    }
-
-    /**
-     * Executes what is available and gives back what is finished, until the driver has nothing
-     * more; then asks it for a notification.
-     *
-     * @throws VirtqueueException if the driver broke the rules; the queue cannot go on
-     */
-    public void serve() throws VirtqueueException {
-        do {
-            poll();
-        } while (!arm());
     }
 
     /**
@@ -393,7 +381,7 @@ public final class BlkQueueServer implements AutoCloseable {
         return served;
     }
 
-    /** Polls readable when requests in flight have finished and {@link #serve} should be called. */
+    /** Polls readable when requests in flight have finished and {@link #poll} should be called. */
     public int fd() {
         return blocking.fd();
     }

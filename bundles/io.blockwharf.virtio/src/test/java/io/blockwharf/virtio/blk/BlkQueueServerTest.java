@@ -104,6 +104,13 @@ class BlkQueueServerTest {
         server = new BlkQueueServer(device, queue, () -> notifications++);
     }
 
+    /** What an I/O thread does from one wait to the next. */
+    private void serveAll() throws VirtqueueException {
+        do {
+            server.poll();
+        } while (!server.arm());
+    }
+
     @AfterEach
     void free() {
         while (node.heldBack() > 0) {
@@ -169,7 +176,7 @@ class BlkQueueServerTest {
         serveRing(packed, FEATURES);
         fill(data(0, 8192), 1);
         int id = request(0, OUT, 3, out(0, 8192));
-        server.serve();
+        serveAll();
         assertEquals(Optional.of(new Used(id, 1)), driver.poll());
         assertEquals(OK, status(0));
         assertArrayEquals(copy(data(0, 8192)), copy(node.bytes.asSlice(3 * 512, 8192)));
@@ -181,7 +188,7 @@ class BlkQueueServerTest {
                         3,
                         new Part(address(1, DATA), 512, true),
                         new Part(address(1, DATA + 512), 7680, true));
-        server.serve();
+        serveAll();
         assertEquals(Optional.of(new Used(id, 8193)), driver.poll());
         assertEquals(OK, status(1));
         assertArrayEquals(copy(data(0, 8192)), copy(data(1, 8192)));
@@ -193,7 +200,7 @@ class BlkQueueServerTest {
         serve(device, 0);
         device.refuse();
         int id = request(0, OUT, 3, out(0, 512));
-        server.serve();
+        serveAll();
         assertEquals(Optional.of(new Used(id, 1)), driver.poll());
         assertEquals(IOERR, status(0));
         assertEquals(List.of(), node.calls);
@@ -239,7 +246,7 @@ class BlkQueueServerTest {
         serve(writable, blockSize, 0);
         Part data = type == OUT ? out(0, length) : in(0, length);
         int id = length == 0 ? request(0, type, sector) : request(0, type, sector, data);
-        server.serve();
+        serveAll();
 
         Used used = driver.poll().orElseThrow();
         assertEquals(id, used.id());
@@ -255,13 +262,13 @@ class BlkQueueServerTest {
         serve(true, 512, 0);
         data(0, 32).fill((byte) 'x');
         int id = request(0, GET_ID, 0, in(0, 20));
-        server.serve();
+        serveAll();
         assertEquals(Optional.of(new Used(id, 21)), driver.poll());
         assertEquals(
                 "serial" + "\0".repeat(14) + "x",
                 new String(copy(data(0, 21)), StandardCharsets.US_ASCII));
         request(1, GET_ID, 0, in(1, 3)); // what fits
-        server.serve();
+        serveAll();
         assertEquals(OK, status(1));
         assertEquals("ser", new String(copy(data(1, 3)), StandardCharsets.US_ASCII));
     }
@@ -281,8 +288,8 @@ class BlkQueueServerTest {
         range(1, 0, 0, 8, 1);
         range(1, 1, SECTORS - 1, 1, 0);
         int second = request(1, WRITE_ZEROES, 0, out(1, 32));
-        server.serve();
-        server.serve();
+        serveAll();
+        serveAll();
 
         var ids = List.of(driver.poll().orElseThrow().id(), driver.poll().orElseThrow().id());
         assertTrue(ids.contains(first) && ids.contains(second));
@@ -336,7 +343,7 @@ class BlkQueueServerTest {
         } else {
             request(0, type, 0, out(0, length));
         }
-        server.serve();
+        serveAll();
 
         assertTrue(driver.poll().isPresent());
         assertEquals(expected, status(0));
@@ -349,7 +356,7 @@ class BlkQueueServerTest {
         range(0, 0, 0, 8, 0);
         range(0, 1, SECTORS, 1, 0);
         request(0, DISCARD, 0, out(0, 32));
-        server.serve();
+        serveAll();
 
         assertEquals(IOERR, status(0));
         assertEquals(List.of(), node.calls);
@@ -363,19 +370,19 @@ class BlkQueueServerTest {
         for (boolean cold : new boolean[] {false, true}) {
             node.cold = cold;
             int id = request(0, IN, 0, in(0, 512));
-            server.serve();
+            serveAll();
             assertEquals(Optional.of(new Used(id, 0)), driver.poll());
             assertEquals(expected, status(0));
             request(1, OUT, 0, out(1, 512));
             request(2, FLUSH, 0);
-            server.serve();
+            serveAll();
             assertEquals(expected, status(1));
             assertEquals(expected, status(2));
             assertTrue(driver.poll().isPresent() && driver.poll().isPresent());
         }
         node.failure = Errno.OK;
         request(0, IN, 0, in(0, 512));
-        server.serve();
+        serveAll();
         assertEquals(OK, status(0));
     }
 
@@ -393,7 +400,7 @@ class BlkQueueServerTest {
                         new Part(address(0, 8), 8, false),
                         new Part(address(0, DATA), 100, true),
                         new Part(address(0, DATA + 100), 413, true)));
-        server.serve();
+        serveAll();
 
         assertEquals(513, driver.poll().orElseThrow().written());
         assertArrayEquals(copy(node.bytes.asSlice(9 * 512, 512)), copy(data(0, 512)));
@@ -404,7 +411,7 @@ class BlkQueueServerTest {
     void aRequestWithoutHeaderOrStatusBreaksTheQueue() throws Exception {
         serve(true, 512, 0);
         driver.add(List.of(new Part(address(0, 0), 15, false), new Part(address(0, 16), 1, true)));
-        assertThrows(VirtqueueException.class, server::serve);
+        assertThrows(VirtqueueException.class, this::serveAll);
         server.close();
 
         var other = new FakeVirtqueue.Split(memory.bytes(), SIZE, FEATURES);
@@ -415,7 +422,7 @@ class BlkQueueServerTest {
                         new VirtioBlk(node, true, 512, 1, ""),
                         other.device(memory, FEATURES, 0),
                         () -> {});
-        assertThrows(VirtqueueException.class, server::serve);
+        assertThrows(VirtqueueException.class, this::serveAll);
     }
 
     @ParameterizedTest(name = "packed {0}")
@@ -429,17 +436,17 @@ class BlkQueueServerTest {
         for (int slot = 0; slot < 4; slot++) {
             ids.add(request(slot, IN, 8L * slot, in(slot, 4096)));
         }
-        server.serve();
+        serveAll();
         assertEquals(4, server.inFlight());
         assertEquals(Optional.empty(), driver.poll());
 
         node.release(2);
-        server.serve();
+        serveAll();
         assertEquals(ids.get(2), driver.poll().orElseThrow().id());
         assertEquals(Optional.empty(), driver.poll());
         node.release(2);
         node.release(0);
-        server.serve();
+        serveAll();
         assertEquals(ids.get(3), driver.poll().orElseThrow().id());
         assertEquals(ids.get(0), driver.poll().orElseThrow().id());
         assertFalse(server.settle());
@@ -470,7 +477,7 @@ class BlkQueueServerTest {
             } else if (node.heldBack() > 0) {
                 node.release(random.nextInt(node.heldBack()));
             }
-            server.serve();
+            serveAll();
             for (Optional<Used> used; (used = driver.poll()).isPresent(); back++) {
                 assertEquals(new Used(expected.remove(), 513), used.get());
             }
@@ -487,7 +494,7 @@ class BlkQueueServerTest {
         node.cold = true;
         int first = request(0, IN, 0, in(0, 512));
         int second = request(1, IN, 0, in(1, 512));
-        server.serve();
+        serveAll();
         node.release(1);
         assertFalse(server.settle());
         assertEquals(Optional.empty(), driver.poll());
@@ -514,7 +521,7 @@ class BlkQueueServerTest {
         }
         parts.add(new Part(address(0, STATUS), 1, true));
         driver.addIndirect(address(0, DATA), parts);
-        server.serve();
+        serveAll();
         assertEquals(512 * VirtioBlk.SEG_MAX + 1, driver.poll().orElseThrow().written());
         assertEquals(OK, status(0));
         for (int i = 0; i < VirtioBlk.SEG_MAX; i++) {
@@ -530,7 +537,7 @@ class BlkQueueServerTest {
         serve(true, 512, 0);
         request(0, OUT, 0, out(0, 512));
         request(1, FLUSH, 0);
-        server.serve();
+        serveAll();
         assertEquals(OK, status(1));
         assertEquals(List.of("write", "flush"), node.calls);
     }
@@ -541,12 +548,12 @@ class BlkQueueServerTest {
         serveRing(packed, eventIdx ? FEATURES : FEATURES & ~Virtqueue.F_EVENT_IDX);
         driver.wantInterrupts(false);
         request(0, IN, 0, in(0, 512));
-        server.serve();
+        serveAll();
         assertTrue(driver.poll().isPresent());
         assertEquals(0, notifications);
         driver.wantInterrupts(true);
         request(1, IN, 0, in(1, 512));
-        server.serve();
+        serveAll();
         assertEquals(1, notifications);
     }
 
@@ -556,7 +563,7 @@ class BlkQueueServerTest {
         for (int slot = 0; slot < 5; slot++) {
             request(slot, IN, slot, in(slot, 512));
         }
-        server.serve();
+        serveAll();
         assertEquals(1, notifications);
     }
 
@@ -564,7 +571,7 @@ class BlkQueueServerTest {
     @Test
     void theDriverNotifiesOnlyOfWhatTheDeviceWillNotSeeByItself() throws Exception {
         serve(true, 512, 0);
-        server.serve();
+        serveAll();
         assertTrue(server.arm());
         request(0, IN, 0, in(0, 512));
         assertTrue(driver.kickWanted());
@@ -590,7 +597,7 @@ class BlkQueueServerTest {
         var device = new VirtioBlk(node, true, 512, 1, "");
         serve(device, 0);
         request(0, IN, SECTORS, in(0, 512));
-        server.serve();
+        serveAll();
         assertEquals(IOERR, status(0));
 
         node.resize(DISK + 512 + 100);
@@ -598,7 +605,7 @@ class BlkQueueServerTest {
         assertEquals(SECTORS + 1, MemorySegment.ofArray(device.config()).get(U64, 0));
         request(1, IN, SECTORS, in(1, 512));
         request(2, IN, SECTORS + 1, in(2, 512));
-        server.serve();
+        serveAll();
         assertEquals(OK, status(1));
         assertEquals(IOERR, status(2));
     }
@@ -618,9 +625,9 @@ class BlkQueueServerTest {
             fill(data(slot, 512), slot);
             ids.add(request(slot, OUT, slot, out(slot, 512)));
         }
-        dying.serve();
+        assertTrue(dying.poll());
         node.release(1);
-        dying.serve();
+        assertTrue(dying.poll());
         assertEquals(ids.get(1), driver.poll().orElseThrow().id());
         fill(data(4, 512), 4);
         ids.add(request(4, OUT, 4, out(4, 512))); // not taken by the one that dies
@@ -629,7 +636,7 @@ class BlkQueueServerTest {
         var next = split.device(memory, FEATURES, 0); // a front end may have lost the position
         next.log(region);
         server = new BlkQueueServer(device, next, () -> {});
-        server.serve();
+        serveAll();
         var back = new ArrayList<Integer>();
         for (Optional<Used> used; (used = driver.poll()).isPresent(); ) {
             back.add(used.get().id());
@@ -650,7 +657,7 @@ class BlkQueueServerTest {
             for (int slot = 0; slot < 5; slot++) {
                 request(slot, IN, slot, in(slot, 512));
             }
-            server.serve();
+            serveAll();
             for (int slot = 0; slot < 5; slot++) {
                 assertEquals(OK, status(slot));
                 assertTrue(driver.poll().isPresent());
@@ -669,7 +676,7 @@ class BlkQueueServerTest {
         Allocation.assertNone(
                 "two reads",
                 () -> {
-                    server.serve();
+                    serveAll();
                     // The same two chains again and again, without the driver's own bookkeeping.
                     split.available(0);
                     split.available(3);
