@@ -221,34 +221,35 @@ final class NbdExport implements BlockExport {
         return clients;
     }
 
-    /** Makes durable what clients wrote. That may take a while, so it has a thread of its own. */
+    /** Makes durable what clients wrote. That may take a while, so the caller does not wait. */
     private void finish() {
         boolean flush;
         synchronized (this) {
             flush = written;
         }
-        if (!flush) {
+        if (flush) {
+            server.runAside("nbd-flush-" + name, this::flush);
+        } else {
             complete();
-            return;
         }
-        Thread.ofPlatform()
-                .daemon()
-                .name("nbd-flush-" + name)
-                .start(
-                        () -> {
-                            try {
-                                node.flush();
-                            } catch (BlockIoException e) {
-                                // There is no client left to tell; one that cared has flushed
-                            } finally {
-                                complete();
-                            }
-                        });
+    }
+
+    private void flush() {
+        try {
+            node.flush();
+        } catch (BlockIoException e) {
+            // There is no client left to tell; one that cared has flushed
+        } finally {
+            complete();
+        }
     }
 
     private void complete() {
-        release.run();
-        closed.complete(null);
+        try {
+            release.run();
+        } finally {
+            closed.complete(null);
+        }
     }
 
     @Override

@@ -14,6 +14,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
+import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
@@ -57,6 +58,7 @@ final class NbdServer implements AutoCloseable {
     private volatile Optional<TlsPolicy> tls = Optional.empty();
     private final Thread acceptor;
     private final ScheduledThreadPoolExecutor timer;
+    private final ThreadFactory threads;
 
     /** By name, oldest first; guarded by itself. */
     private final Map<String, NbdExport> exports = new LinkedHashMap<>();
@@ -69,10 +71,12 @@ final class NbdServer implements AutoCloseable {
 
     private boolean closed;
 
-    private NbdServer(Optional<String> id, ListeningSocket listening, Limits limits) {
+    private NbdServer(
+            Optional<String> id, ListeningSocket listening, Limits limits, ThreadFactory threads) {
         this.id = id;
         this.listening = listening;
         this.limits = limits;
+        this.threads = threads;
         timer =
                 new ScheduledThreadPoolExecutor(
                         1,
@@ -93,7 +97,18 @@ final class NbdServer implements AutoCloseable {
      */
     static NbdServer bind(Optional<String> id, SocketAddress address, Limits limits)
             throws LinuxException {
-        return new NbdServer(id, ListeningSocket.open(address, BACKLOG), limits);
+        return bind(id, address, limits, Thread.ofPlatform().daemon().factory());
+    }
+
+    /**
+     * The same.
+     *
+     * @param threads makes those of {@link #runAside}
+     */
+    static NbdServer bind(
+            Optional<String> id, SocketAddress address, Limits limits, ThreadFactory threads)
+            throws LinuxException {
+        return new NbdServer(id, ListeningSocket.open(address, BACKLOG), limits, threads);
     }
 
     /** Of the server's object; empty for QEMU's server. */
@@ -187,6 +202,21 @@ final class NbdServer implements AutoCloseable {
     /** Ids of the exports that have not ended yet, those that clients do not find included. */
     Set<String> exportIds() {
         return Set.copyOf(exportIds);
+    }
+
+    /**
+     * Runs what may take a while on a thread of its own. If threads have run out it runs on that of
+     * the timer, which is there from {@link #start} on: late, and handshakes are watched late, but
+     * it runs.
+     */
+    void runAside(String name, Runnable task) {
+        try {
+            Thread thread = threads.newThread(task);
+            thread.setName(name);
+            thread.start();
+        } catch (OutOfMemoryError e) {
+            timer.execute(task);
+        }
     }
 
     // ---- connections

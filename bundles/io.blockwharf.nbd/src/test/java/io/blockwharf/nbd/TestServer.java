@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
 
 /** A server on a local socket with exports of fakes. */
@@ -23,9 +24,18 @@ final class TestServer implements AutoCloseable {
     }
 
     TestServer(Path directory, NbdServer.Limits limits) throws LinuxException {
+        this(directory, limits, Thread.ofPlatform().daemon().factory());
+    }
+
+    TestServer(Path directory, NbdServer.Limits limits, ThreadFactory threads)
+            throws LinuxException {
         socket = directory.resolve("nbd.sock");
         server =
-                NbdServer.bind(Optional.empty(), new SocketAddress.Unix(socket.toString()), limits);
+                NbdServer.bind(
+                        Optional.empty(),
+                        new SocketAddress.Unix(socket.toString()),
+                        limits,
+                        threads);
         server.start();
     }
 
