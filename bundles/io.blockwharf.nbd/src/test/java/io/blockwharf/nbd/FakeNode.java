@@ -59,7 +59,7 @@ final class FakeNode implements BlockNode {
     /** Whether the queue does everything on the thread that submits it. */
     volatile boolean direct;
 
-    /** What reads and writes of this offset fail with. */
+    /** Reads and writes of the byte there fail with {@link #failure}. */
     volatile long badOffset = -1;
 
     volatile Errno failure = Errno.EIO;
@@ -171,22 +171,22 @@ final class FakeNode implements BlockNode {
         return limits;
     }
 
-    private void check(long offset) throws BlockIoException {
-        if (offset == badOffset) {
+    private void check(long offset, long bytes) throws BlockIoException {
+        if (offset <= badOffset && badOffset < offset + bytes) {
             throw new BlockIoException(failure, "bad block");
         }
     }
 
     @Override
     public void read(long offset, IoVector into) throws BlockIoException {
-        check(offset);
+        check(offset, into.byteCount());
         into.copyFrom(memory, offset);
     }
 
     @Override
     public void write(long offset, IoVector from, int flags) throws BlockIoException {
         call("write %d+%d/%d".formatted(offset, from.byteCount(), flags));
-        check(offset);
+        check(offset, from.byteCount());
         from.copyTo(memory, offset);
         mark(offset, from.byteCount(), true);
     }
@@ -214,7 +214,7 @@ final class FakeNode implements BlockNode {
 
     @Override
     public synchronized Extent extentAt(long offset, long bytes) throws BlockIoException {
-        check(offset);
+        check(offset, 1);
         int block = (int) (offset / BLOCK);
         boolean data = stored.get(block);
         int from = data ? stored.previousClearBit(block) + 1 : stored.previousSetBit(block) + 1;

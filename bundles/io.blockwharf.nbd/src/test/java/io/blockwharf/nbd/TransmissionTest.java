@@ -664,6 +664,20 @@ abstract class TransmissionTest {
         assertEquals(List.of("zero 0+4096/2", "flush"), node.calls());
     }
 
+    /** Of a long write pieces are on the disk before the one that fails; they are made durable. */
+    @Test
+    void whatIsWrittenOfAWriteThatFailsIsFlushed() throws Exception {
+        int length = 1 << 20; // more than the input holds: it is written as it arrives
+        node.badOffset = length - 1;
+        try (Client client = client(8)) {
+            client.write(0, 1, 0, random(length, 1));
+            assertEquals(5, client.result());
+        }
+        export.requestShutdown();
+        TestServer.awaitClosed(export);
+        assertEquals("flush", node.calls().getLast());
+    }
+
     /** Removal mode hide: nobody new; those who are there are served until they leave. */
     @Test
     void hiddenExportServesItsClientsUntilTheyLeave() throws Exception {
