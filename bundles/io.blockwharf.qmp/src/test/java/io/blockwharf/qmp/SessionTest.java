@@ -7,6 +7,7 @@ import io.blockwharf.api.qmp.QmpEvent;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.linux.NamedDescriptors;
 import io.blockwharf.qmp.wire.JsonText;
+import io.blockwharf.testing.RecordingLog;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;

@@ -11,7 +11,7 @@ import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.ListeningSocket;
 import io.blockwharf.linux.SocketAddress;
-import io.blockwharf.qmp.RecordingLog;
+import io.blockwharf.testing.RecordingLog;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;

@@ -3,8 +3,8 @@ package io.blockwharf.qmp.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.blockwharf.qmp.FakeDispatcher;
-import io.blockwharf.qmp.RecordingLog;
 import io.blockwharf.qmp.chardev.Chardevs;
+import io.blockwharf.testing.RecordingLog;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -122,8 +122,14 @@ class CommandLineTest {
 
     @Test
     void oldFormsOfBooleansAreWarnedAbout() {
-        apply("--chardev socket,id=m,path=x,server,nowait");
-        assertEquals(List.of("{}: warning: {}", "{}: warning: {}"), log.warnings);
+        String option = "--chardev socket,id=m,path=x,server,nowait";
+        apply(option);
+        String start = option + ": warning: short-form boolean option ";
+        assertEquals(
+                List.of(
+                        start + "'server' deprecated\nPlease use server=on instead",
+                        start + "'nowait' deprecated\nPlease use wait=off instead"),
+                log.warnings);
     }
 
     @ParameterizedTest(name = "[{index}] {0}")

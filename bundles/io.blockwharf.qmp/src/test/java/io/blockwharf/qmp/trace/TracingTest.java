@@ -7,8 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.api.trace.TraceEvent;
-import io.blockwharf.qmp.RecordingLog;
 import io.blockwharf.qmp.trace.TraceEventGetState.State;
+import io.blockwharf.testing.RecordingLog;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
