@@ -31,15 +31,14 @@ final class NullImage implements BlockImage {
         all = options.readZeroes().orElse(false) ? Extent.hole(0, run) : Extent.data(0, run);
     }
 
-    /** A name like those of URIs says nothing about options. */
+    /** A name like those of URIs says nothing about options; none tells how slow the node is. */
     private static String filename(String driver, NullOptions options) {
-        if (options.equals(NullOptions.DEFAULTS)) {
+        if (options.size().isEmpty() && options.readZeroes().isEmpty()) {
             return driver + "://";
         }
         Map<String, Optional<String>> members = new LinkedHashMap<>();
         members.put("driver", Optional.of(JsonFilename.text(driver)));
         members.put("size", options.size().map(String::valueOf));
-        members.put("latency-ns", options.latencyNs().map(String::valueOf));
         members.put("read-zeroes", options.readZeroes().map(String::valueOf));
         return JsonFilename.of(members);
     }

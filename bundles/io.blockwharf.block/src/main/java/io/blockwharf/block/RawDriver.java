@@ -8,7 +8,6 @@ import io.blockwharf.api.qmp.QmpException;
 
 import org.osgi.service.component.annotations.Component;
 
-import java.util.OptionalLong;
 import java.util.Set;
 
 /** Driver {@code raw}: the bytes of another node, or a part of them. Texts: block/raw-format.c. */
@@ -27,10 +26,11 @@ public final class RawDriver implements BlockDriver<RawOptions> {
                     "Offset (%d) cannot be greater than size of the containing file (%d)",
                     offset, available);
         }
-        if (options.size().isEmpty()) {
-            return new RawImage(spec.child("file"), offset, OptionalLong.empty());
-        }
-        long size = options.size().get();
+        options.size().ifPresent(size -> check(size, offset, available));
+        return new RawImage(spec.child("file"), options);
+    }
+
+    private static void check(long size, long offset, long available) {
         if (size > available - offset) {
             throw QmpException.generic(
                     "The sum of offset (%d) and size (%d) has to be smaller or equal to the "
@@ -40,7 +40,6 @@ public final class RawDriver implements BlockDriver<RawOptions> {
         if (size % SECTOR != 0) {
             throw QmpException.generic("Specified size is not multiple of %d", SECTOR);
         }
-        return new RawImage(spec.child("file"), offset, OptionalLong.of(size));
     }
 
     @Override

@@ -16,7 +16,6 @@ import io.blockwharf.api.block.JsonFilename;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalLong;
 
 /**
  * A window on another node. Core keeps requests inside {@link #length}, so that adding the offset
@@ -30,32 +29,32 @@ final class RawImage implements BlockImage {
     private record Host(HostExtent there, Optional<HostExtent> here) {}
 
     private final BlockNode child;
+    private final RawOptions options;
     private final long start;
-    private final OptionalLong size;
+
+    /** Bytes at most. */
+    private final long size;
+
     private volatile Seen seen;
     private volatile Host host = new Host(new HostExtent(-1, 0, 0, 0), Optional.empty());
 
-    /**
-     * A window.
-     *
-     * @param start offset of its first byte in the child
-     * @param size bytes; empty for all that follow
-     */
-    RawImage(BlockNode child, long start, OptionalLong size) {
+    /** The window that these options describe; it begins in the child. */
+    RawImage(BlockNode child, RawOptions options) {
         this.child = child;
-        this.start = start;
-        this.size = size;
+        this.options = options;
+        start = options.offset().orElse(0L);
+        size = options.size().orElse(Long.MAX_VALUE);
         seen = new Seen(Extent.data(0, 1), Extent.data(0, 1));
     }
 
     private boolean isWhole() {
-        return start == 0 && size.isEmpty();
+        return start == 0 && options.size().isEmpty();
     }
 
     @Override
     public long length() {
         long there = Math.max(0, child.length() - start);
-        return size.isPresent() ? Math.min(size.getAsLong(), there) : there;
+        return Math.min(size, there);
     }
 
     @Override
@@ -155,7 +154,7 @@ final class RawImage implements BlockImage {
 
     @Override
     public void resize(long bytes) throws BlockIoException {
-        if (size.isPresent()) {
+        if (options.size().isPresent()) {
             throw new BlockIoException(Errno.ENOTSUP, "Cannot resize fixed-size raw disks");
         }
         if (bytes > Long.MAX_VALUE - start) {
@@ -169,19 +168,18 @@ final class RawImage implements BlockImage {
         return child.dirty();
     }
 
+    /** What was given is part of the name, even if it changes nothing: as in QEMU. */
     @Override
     public String filename() {
-        if (isWhole() && JsonFilename.isPlain(child.filename())) {
+        if (options.offset().isEmpty()
+                && options.size().isEmpty()
+                && JsonFilename.isPlain(child.filename())) {
             return child.filename();
         }
         Map<String, Optional<String>> members = new LinkedHashMap<>();
         members.put("driver", Optional.of("\"raw\""));
-        members.put("offset", Optional.of(start).filter(o -> o > 0).map(String::valueOf));
-        members.put(
-                "size",
-                size.isPresent()
-                        ? Optional.of(String.valueOf(size.getAsLong()))
-                        : Optional.empty());
+        members.put("offset", options.offset().map(String::valueOf));
+        members.put("size", options.size().map(String::valueOf));
         members.put("file", Optional.of(child.jsonOptions()));
         return JsonFilename.of(members);
     }
@@ -197,9 +195,7 @@ final class RawImage implements BlockImage {
         if (start != 0) {
             details.put("offset", start);
         }
-        if (size.isPresent()) {
-            details.put("size", size.getAsLong());
-        }
+        options.size().ifPresent(size -> details.put("size", size));
         return details;
     }
 

@@ -46,6 +46,11 @@ class NullImageTest {
             assertEquals(8192, image.length());
             assertEquals("json:{\"driver\": \"null-co\", \"size\": 8192}", image.filename());
         }
+        try (BlockImage image =
+                new NullAioDriver()
+                        .open(spec(Optional.empty(), Optional.of(1L), Optional.empty()))) {
+            assertEquals("null-aio://", image.filename());
+        }
     }
 
     @ParameterizedTest(name = "read-zeroes {0}: zeroes {1}, hole {2}")

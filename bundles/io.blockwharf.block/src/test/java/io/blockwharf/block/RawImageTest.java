@@ -63,6 +63,8 @@ class RawImageTest {
     @ParameterizedTest(name = "offset {0}, size {1}: length {2}")
     @CsvSource({
         ", , 1048576",
+        "0, , 1048576",
+        ", 1048576, 1048576",
         "4096, , 1044480",
         ", 8192, 8192",
         "65536, 512, 512",
