@@ -158,9 +158,10 @@ final class Changes {
     /**
      * Gives up what an entry pointed to, unless the next one points there, too.
      *
+     * @param cleared whether nobody misses what is stored there, not even after a crash
      * @return whether somebody may still believe that it is stored there
      */
-    boolean giveUp(Cursor old, long entry) throws BlockIoException {
+    boolean giveUp(Cursor old, long entry, boolean cleared) throws BlockIoException {
         long place = old.entry & Mapping.OFFSET;
         if ((old.entry & Mapping.COMPRESSED) != 0) {
             long from = Reader.compressedOffset(header, old.entry);
@@ -173,7 +174,11 @@ final class Changes {
         if (dataFile || place == 0 || place == (entry & Mapping.OFFSET)) {
             return place == 0 ? false : (entry & Mapping.ZERO) != 0 || header.extendedL2;
         }
-        commit.giveUp(place >>> clusterBits);
+        if (cleared) {
+            commit.clear(place >>> clusterBits);
+        } else {
+            commit.giveUp(place >>> clusterBits);
+        }
         return true;
     }
 

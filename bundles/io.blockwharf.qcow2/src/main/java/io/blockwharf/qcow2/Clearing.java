@@ -147,7 +147,7 @@ final class Clearing {
             }
         }
         if (entry != old.entry || bitmap != old.bitmap) {
-            boolean loses = changes.giveUp(old, entry) || changes.dataFile;
+            boolean loses = changes.giveUp(old, entry, how != How.CUT) || changes.dataFile;
             changes.mapping.set(slice, at, entry, bitmap, loses);
         }
     }

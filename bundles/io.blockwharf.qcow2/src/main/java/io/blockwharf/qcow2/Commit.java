@@ -2,9 +2,12 @@ package io.blockwharf.qcow2;
 
 import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
+import io.blockwharf.api.block.Errno;
 
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
@@ -45,7 +48,25 @@ final class Commit {
         boolean isEmpty() {
             return count == 0;
         }
+
+        /** Neighbours together; one that is there twice begins a run of its own. */
+        List<Run> runs() {
+            Arrays.sort(all, 0, count);
+            List<Run> runs = new ArrayList<>();
+            for (int i = 0; i < count; ) {
+                int run = 1;
+                while (i + run < count && all[i + run] == all[i] + run) {
+                    run++;
+                }
+                runs.add(new Run(all[i], run));
+                i += run;
+            }
+            return runs;
+        }
     }
+
+    /** Clusters one behind the other. */
+    private record Run(long first, int count) {}
 
     private final Header header;
     private final ImageFile file;
@@ -62,6 +83,9 @@ final class Commit {
 
     /** Given up since the last commit. Guarded by the metadata lock. */
     private Clusters given = new Clusters();
+
+    /** Those of them whose content nobody misses, not even after a crash. Guarded likewise. */
+    private Clusters cleared = new Clusters();
 
     /** Given up in the file, too, but the requests before are not counted yet. */
     private Clusters later = new Clusters();
@@ -104,6 +128,12 @@ final class Commit {
     /** A cluster is referred to once less, from the next commit on. With the metadata lock. */
     void giveUp(long cluster) {
         given.add(cluster);
+    }
+
+    /** The same for a cluster of a range that was discarded, or is to read as zeroes. */
+    void clear(long cluster) {
+        given.add(cluster);
+        cleared.add(cluster);
     }
 
     /** Whether so much was given up that a commit should come between. */
@@ -151,16 +181,34 @@ final class Commit {
         file.node.flush();
     }
 
+    /**
+     * Writes everything. Where the device is full, what was cleared is taken back from it first:
+     * the file still refers to such a cluster, which now reads as zeroes, and still counts it.
+     */
     private void write() throws BlockIoException {
+        try {
+            writeOnce();
+        } catch (BlockIoException e) {
+            if (e.errno() != Errno.ENOSPC && e.errno() != Errno.EDQUOT || !punchCleared()) {
+                throw e;
+            }
+            writeOnce();
+        }
+    }
+
+    private void writeOnce() throws BlockIoException {
         Refcounts.Snapshot counts;
         Mapping.Taken map;
         Clusters leaving;
+        Clusters without;
         lock.lock();
         try {
             counts = refcounts.take();
             map = mapping.take();
             leaving = given;
+            without = cleared;
             given = new Clusters();
+            cleared = new Clusters();
         } finally {
             lock.unlock();
         }
@@ -184,6 +232,7 @@ final class Commit {
                     refcounts.failed(counts);
                     mapping.failed(map);
                     given.addAll(leaving);
+                    cleared.addAll(without);
                 }
             } finally {
                 lock.unlock();
@@ -231,6 +280,25 @@ final class Commit {
         barrier();
     }
 
+    /** Makes holes where only what was cleared was. Returns whether there was anything. */
+    private boolean punchCleared() throws BlockIoException {
+        Clusters now;
+        lock.lock();
+        try {
+            now = cleared;
+            cleared = new Clusters();
+        } finally {
+            lock.unlock();
+        }
+        if (!discards || now.isEmpty()) {
+            return false;
+        }
+        for (Run run : now.runs()) {
+            punchLast(run.first(), run.count());
+        }
+        return true;
+    }
+
     /** Takes back what nobody can see any more. */
     private void release() throws BlockIoException {
         if (!seen.isEmpty() && inFlight.drained()) {
@@ -242,28 +310,14 @@ final class Commit {
         }
         Clusters now = free;
         free = new Clusters();
-        Arrays.sort(now.all, 0, now.count);
-        for (int i = 0; i < now.count; ) {
-            int run = 1;
-            while (i + run < now.count && now.all[i + run] == now.all[i] + run) {
-                run++;
-            }
-            release(now.all[i], run);
-            i += run;
+        for (Run run : now.runs()) {
+            release(run.first(), run.count());
         }
     }
 
     private void release(long cluster, int count) throws BlockIoException {
-        long from = cluster;
-        for (long at = cluster; at <= cluster + count; at++) {
-            // A hole only where this was the last reference, and before somebody else takes it
-            boolean last = at < cluster + count && isLast(at);
-            if (!last) {
-                if (discards && from < at) {
-                    punch(from, at - from);
-                }
-                from = at + 1;
-            }
+        if (discards) {
+            punchLast(cluster, count);
         }
         lock.lock();
         try {
@@ -275,6 +329,20 @@ final class Commit {
             }
         } finally {
             lock.unlock();
+        }
+    }
+
+    /** A hole only where this was the last reference, and before somebody else takes it. */
+    private void punchLast(long cluster, int count) throws BlockIoException {
+        long from = cluster;
+        for (long at = cluster; at <= cluster + count; at++) {
+            boolean last = at < cluster + count && isLast(at);
+            if (!last) {
+                if (from < at) {
+                    punch(from, at - from);
+                }
+                from = at + 1;
+            }
         }
     }
 

@@ -72,7 +72,7 @@ final class CompressedWriter {
             changes.isData(place, bytes.length);
             changes.file.write(place, bytes, 0, bytes.length);
             Slice slice = changes.mapping.writable(offset);
-            boolean loses = changes.giveUp(changes.mapping.entry(slice, offset), 0);
+            boolean loses = changes.giveUp(changes.mapping.entry(slice, offset), 0, false);
             changes.mapping.set(slice, offset, entry, 0, loses);
             return Step.DONE;
         } finally {

@@ -371,7 +371,7 @@ final class Writer {
                                 : old.bitmap | changes.parts(at, offset, end, header.unitBits);
                 bitmap &= ~((bitmap & Mapping.ALL_STORED) << 32);
             }
-            boolean loses = changes.giveUp(old, entry);
+            boolean loses = changes.giveUp(old, entry, false);
             mapping.set(slice, at, entry, bitmap, loses);
         }
     }

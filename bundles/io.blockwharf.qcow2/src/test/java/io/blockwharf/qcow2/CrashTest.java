@@ -41,13 +41,13 @@ class CrashTest {
     @TempDir Path folder;
 
     /** A file that stops after some writes, and can forget what was not flushed. */
-    private static final class FrailFile extends DiskFile {
+    private static final class FrailFile extends BoundedFile {
         private final Path path;
         private final Map<Long, List<byte[]>> unflushed = new HashMap<>();
         private int left;
 
-        FrailFile(Path path, int writes) throws IOException {
-            super(path, true);
+        FrailFile(Path path, int writes, int room) throws IOException {
+            super(path, room);
             this.path = path;
             left = writes;
         }
@@ -75,6 +75,13 @@ class CrashTest {
             live();
             remember(offset, bytes);
             super.writeZeroes(offset, bytes, flags);
+        }
+
+        @Override
+        public synchronized void discard(long offset, long bytes) throws BlockIoException {
+            live();
+            remember(offset, bytes);
+            super.discard(offset, bytes);
         }
 
         @Override
@@ -122,23 +129,27 @@ class CrashTest {
         }
     }
 
-    @ParameterizedTest(name = "{0}, lost with the host: {1}, backing file: {2}")
+    @ParameterizedTest(name = "{0}, lost with the host: {1}, backing file: {2}, full: {3}")
     @CsvSource({
-        "compat=1.1,                     false, false",
-        "compat=1.1,                     true,  false",
-        "compat=1.1,                     false, true",
-        "compat=1.1,                     true,  true",
-        "cluster_size=2M,                true,  true",
-        "cluster_size=16k,               true,  true",
-        "compat=0.10,                    true,  true",
-        "cluster_size=512,               true,  false",
-        "'cluster_size=512,refcount_bits=64', true, false",
-        "'extended_l2=on,cluster_size=16k', true, true",
-        "lazy_refcounts=on,              true,  false",
-        "compat=0.10,                    true,  false",
-        "refcount_bits=1,                false, false",
+        "compat=1.1,                     false, false, false",
+        "compat=1.1,                     true,  false, false",
+        "compat=1.1,                     false, true, false",
+        "compat=1.1,                     true,  true, false",
+        "cluster_size=2M,                true,  true, false",
+        "cluster_size=16k,               true,  true, false",
+        "compat=0.10,                    true,  true, false",
+        "cluster_size=512,               true,  false, false",
+        "'cluster_size=512,refcount_bits=64', true, false, false",
+        "'extended_l2=on,cluster_size=16k', true, true, false",
+        "lazy_refcounts=on,              true,  false, false",
+        "compat=0.10,                    true,  false, false",
+        "refcount_bits=1,                false, false, false",
+        "compat=1.1,                     false, false, true",
+        "compat=1.1,                     true,  true,  true",
+        "cluster_size=4k,                true,  false, true",
+        "'extended_l2=on,cluster_size=16k', true, true, true",
     })
-    void atAnyWriteTheFileIsConsistent(String options, boolean host, boolean below)
+    void atAnyWriteTheFileIsConsistent(String options, boolean host, boolean below, boolean full)
             throws Exception {
         Path path = folder.resolve("a.qcow2");
         Path base = folder.resolve("base.raw");
@@ -156,7 +167,11 @@ class CrashTest {
         for (int round = 0; round < 14; round++) {
             byte[] model = flushed.clone();
             byte[] touched = new byte[SIZE]; // since the last flush
-            FrailFile file = new FrailFile(path, 1 + random.nextInt(round % 2 == 0 ? 60 : 400));
+            FrailFile file =
+                    new FrailFile(
+                            path,
+                            1 + random.nextInt(round % 2 == 0 ? 60 : 400),
+                            full ? random.nextInt(200) : 1 << 30);
             Disk disk = null;
             try {
                 disk =
@@ -173,8 +188,7 @@ class CrashTest {
                                                 0L)));
                 while (true) {
                     operate(disk, model, touched, random);
-                    if (random.nextInt(8) == 0) {
-                        disk.image.flush();
+                    if (random.nextInt(8) == 0 && flush(disk)) {
                         flushed = model.clone();
                         Arrays.fill(touched, (byte) 0);
                     }
@@ -205,29 +219,47 @@ class CrashTest {
         return Files.exists(base) ? Map.of("backing", new DiskFile(base, false)) : Map.of();
     }
 
+    /** Whether all is on the device now; false if it is full. */
+    private static boolean flush(Disk disk) throws BlockIoException {
+        try {
+            disk.image.flush();
+            return true;
+        } catch (BlockIoException e) {
+            rethrowUnlessFull(e);
+            return false;
+        }
+    }
+
+    private static void rethrowUnlessFull(BlockIoException e) throws BlockIoException {
+        if (e.errno() != Errno.ENOSPC) {
+            throw e;
+        }
+    }
+
     private static void operate(Disk disk, byte[] model, byte[] touched, Random random)
             throws BlockIoException {
         int offset = random.nextInt(SIZE) & -512;
         int most = random.nextBoolean() ? 20 : 200;
         int length = Math.min(512 * (1 + random.nextInt(most)), SIZE - offset);
         Arrays.fill(touched, offset, offset + length, (byte) 1);
-        switch (random.nextInt(6)) {
-            case 0 -> {
-                disk.image.writeZeroes(offset, length, RequestFlags.MAY_UNMAP);
-                Arrays.fill(model, offset, offset + length, (byte) 0);
+        byte[] data = new byte[length];
+        try {
+            switch (random.nextInt(6)) {
+                case 0 -> disk.image.writeZeroes(offset, length, RequestFlags.MAY_UNMAP);
+                case 1 -> {
+                    disk.image.discard(offset, length);
+                    data = disk.read(offset, length);
+                }
+                default -> {
+                    random.nextBytes(data);
+                    disk.write(offset, data);
+                }
             }
-            case 1 -> {
-                disk.image.discard(offset, length);
-                byte[] now = disk.read(offset, length);
-                System.arraycopy(now, 0, model, offset, length);
-            }
-            default -> {
-                byte[] data = new byte[length];
-                random.nextBytes(data);
-                disk.write(offset, data);
-                System.arraycopy(data, 0, model, offset, length);
-            }
+        } catch (BlockIoException e) {
+            rethrowUnlessFull(e);
+            data = disk.read(offset, length); // a part may have been done
         }
+        System.arraycopy(data, 0, model, offset, length);
     }
 
     // --- A real process ----------------------------------------------------------------------

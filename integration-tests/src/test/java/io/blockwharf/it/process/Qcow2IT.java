@@ -4,6 +4,7 @@ import static io.blockwharf.it.process.Image.MIB;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 
@@ -191,6 +192,55 @@ class Qcow2IT {
                 }
             }
             disk = checked(image, disk, kill, rounds);
+        }
+    }
+
+    /**
+     * A tmpfs of 4 MiB under an image of 64, and not one page is left for tables: what the client
+     * trims makes the room that writing them takes.
+     */
+    @Test
+    void whatIsTrimmedOnAFullDiskCanBeWrittenAgain() throws IOException {
+        assumeTrue("root".equals(System.getProperty("user.name")), "mount needs root");
+        Path mount = Files.createDirectory(directory.resolve("mount"));
+        Tools.run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount.toString()).ok();
+        try {
+            Path image = mount.resolve("a.qcow2");
+            Tools.run("qemu-img", "create", "-q", "-f", "qcow2", image.toString(), "64M").ok();
+            try (var _ = serving(image, "")) {
+                Tools.nbdsh(
+                        """
+                        M = 1 << 20
+                        h.connect_uri("%s")
+                        h.pwrite(b"x" * M, 0)
+                        h.pwrite(b"y" * M, M)
+                        with open("%s", "wb", buffering=0) as rest:
+                            try:
+                                while True:
+                                    rest.write(b"z" * 4096)
+                            except OSError as e:
+                                assert e.errno == 28, e
+                        h.trim(M, 0)
+                        h.flush()
+                        h.pwrite(b"w" * (M // 2), 48 * M)
+                        h.flush()
+                        h.shutdown()
+                        """
+                                .formatted(uri, mount.resolve("rest")));
+            }
+            Tools.run("qemu-img", "check", image.toString()).ok();
+            Tools.run(
+                            "qemu-io",
+                            "-c",
+                            "read -P 0x00 0 1M",
+                            "-c",
+                            "read -P 0x79 1M 1M",
+                            "-c",
+                            "read -P 0x77 48M 512k",
+                            image.toString())
+                    .ok();
+        } finally {
+            Tools.run("umount", mount.toString()).ok();
         }
     }
 
