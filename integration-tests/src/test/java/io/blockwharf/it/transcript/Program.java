@@ -30,7 +30,11 @@ record Program(String path, String name) {
     /** How a program ended. */
     record Ended(int status, String stdout, String stderr) {}
 
-    /** Runs it with nothing to read until it ends, which it must. */
+    /**
+     * Runs it with nothing to read until it ends, which it must.
+     *
+     * @param directory the folder that it runs in
+     */
     Ended run(Path directory, List<String> arguments) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of(path));
         command.addAll(arguments);
@@ -38,6 +42,7 @@ record Program(String path, String name) {
         Path err = Files.createTempFile(directory, "err", null);
         Process process =
                 new ProcessBuilder(command)
+                        .directory(directory.toFile())
                         .redirectInput(Path.of("/dev/null").toFile())
                         .redirectOutput(out.toFile())
                         .redirectError(err.toFile())
