@@ -12,7 +12,8 @@ import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.MappedRegion;
 import io.blockwharf.linux.Poll;
 
-import java.lang.System.Logger.Level;
+import org.osgi.service.log.Logger;
+
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.Executor;
@@ -42,12 +43,11 @@ final class DeviceQueue implements Queue, Slot.Later {
     /** An I/O thread serves others, too. */
     private static final int TURN = 64;
 
-    private static final System.Logger LOG = System.getLogger(DeviceQueue.class.getName());
-
     private final CharDevice device;
     private final FuseFile file;
     private final BlockNode node;
     private final int maxTransfer;
+    private final Logger log;
     private final Runnable ended;
     private final Arena arena = Arena.ofShared();
     private final MappedRegion[] regions = new MappedRegion[DEPTH];
@@ -92,11 +92,13 @@ final class DeviceQueue implements Queue, Slot.Later {
             BlockNode node,
             int maxTransfer,
             int wakeFd,
+            Logger log,
             Runnable ended) {
         this.device = device;
         this.file = file;
         this.node = node;
         this.maxTransfer = maxTransfer;
+        this.log = log;
         this.wakeFd = wakeFd;
         this.ended = ended;
     }
@@ -144,7 +146,7 @@ final class DeviceQueue implements Queue, Slot.Later {
         } catch (LinuxException e) {
             connectionEnded(e);
         } catch (RuntimeException | Error e) {
-            LOG.log(Level.ERROR, "A FUSE queue fails", e);
+            log.error("A FUSE queue fails", e);
         } finally {
             free();
         }
@@ -244,7 +246,7 @@ final class DeviceQueue implements Queue, Slot.Later {
     private void connectionEnded(LinuxException e) {
         // ENODEV: unmounted; ECONNABORTED: aborted.
         if (!e.is(Errnos.ENODEV) && !e.is(Errnos.ECONNABORTED)) {
-            LOG.log(Level.ERROR, "A FUSE connection fails: {0}", e.getMessage());
+            log.error("A FUSE connection fails: {}", e.getMessage());
         }
     }
 
@@ -296,7 +298,7 @@ final class DeviceQueue implements Queue, Slot.Later {
         }
         busy = busy + 1;
         if (!slot.request.onDevice(slot.data, REQUEST_AT, length)) {
-            LOG.log(Level.WARNING, "The kernel sent a FUSE request of {0} bytes", length);
+            log.warn("The kernel sent a FUSE request of {} bytes", length);
             release(slot);
             return true;
         }
@@ -347,11 +349,7 @@ final class DeviceQueue implements Queue, Slot.Later {
             // ENOENT: nobody waits for it any more.
             file.undo(slot);
             if (!e.is(Errnos.ENOENT) && !e.is(Errnos.ENODEV)) {
-                LOG.log(
-                        Level.WARNING,
-                        "The kernel refuses the answer to {0}: {1}",
-                        slot.opcode,
-                        e.getMessage());
+                log.warn("The kernel refuses the answer to {}: {}", slot.opcode, e.getMessage());
             }
         }
         release(slot);

@@ -14,7 +14,8 @@ import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.IoUring;
 import io.blockwharf.linux.LinuxException;
 
-import java.lang.System.Logger.Level;
+import org.osgi.service.log.Logger;
+
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -45,11 +46,10 @@ final class FuseExport implements BlockExport {
     /** A close that the kernel has reported but nobody has read yet is read within this time. */
     private static final long RELEASE_MILLIS = 20;
 
-    private static final System.Logger LOG = System.getLogger(FuseExport.class.getName());
-
     private final String id;
     private final BlockNode node;
     private final FuseMount mount;
+    private final Logger log;
     private final FuseFile file;
     private final Passthrough passthrough;
     private final EventFd wake;
@@ -68,7 +68,9 @@ final class FuseExport implements BlockExport {
             ExportSpec<BlockExportOptionsFuse> spec,
             FuseMount mount,
             EventFd wake,
-            FuseSettings settings) {
+            FuseSettings settings,
+            Logger log) {
+        this.log = log;
         id = spec.id();
         node = spec.node();
         writable = spec.writable();
@@ -103,21 +105,24 @@ final class FuseExport implements BlockExport {
      * @param target the mountpoint, links resolved
      */
     static FuseExport start(
-            ExportSpec<BlockExportOptionsFuse> spec, String target, FuseSettings settings) {
+            ExportSpec<BlockExportOptionsFuse> spec,
+            String target,
+            FuseSettings settings,
+            Logger log) {
         boolean ring =
                 settings.ring()
                         && spec.ioThreads().isEmpty()
                         && Processors.possible() > 0
                         && IoUring.available();
         try {
-            return start(spec, target, settings, ring);
+            return start(spec, target, settings, log, ring);
         } catch (LinuxException e) {
             if (!ring) {
                 throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
             }
         }
         try {
-            return start(spec, target, settings, false);
+            return start(spec, target, settings, log, false);
         } catch (LinuxException e) {
             throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
         }
@@ -127,6 +132,7 @@ final class FuseExport implements BlockExport {
             ExportSpec<BlockExportOptionsFuse> spec,
             String target,
             FuseSettings settings,
+            Logger log,
             boolean ring)
             throws LinuxException {
         FuseMount mount =
@@ -135,12 +141,13 @@ final class FuseExport implements BlockExport {
                         spec.writable(),
                         spec.options().allowOther().orElse(FuseExportAllowOther.AUTO),
                         (settings.passthrough() ? Init.PASSTHROUGH : 0)
-                                | (ring ? Init.OVER_IO_URING : 0));
+                                | (ring ? Init.OVER_IO_URING : 0),
+                        log);
         EventFd wake = null;
         FuseExport export = null;
         try {
             wake = EventFd.open();
-            export = new FuseExport(spec, mount, wake, settings);
+            export = new FuseExport(spec, mount, wake, settings, log);
             export.prepare(deviceQueuesFor(spec, settings));
             export.serve(spec.ioThreads());
             return export;
@@ -195,6 +202,7 @@ final class FuseExport implements BlockExport {
                             node,
                             FuseMount.MAX_TRANSFER,
                             wakeable ? wake.fd() : -1,
+                            log,
                             this::deviceQueueEnded));
         }
         for (int i = 0; i < rings; i++) {
@@ -205,6 +213,7 @@ final class FuseExport implements BlockExport {
                             file,
                             node,
                             FuseMount.MAX_TRANSFER,
+                            log,
                             this::ringQueueEnded));
         }
     }
@@ -292,7 +301,7 @@ final class FuseExport implements BlockExport {
         try {
             closed.get(2 * DRAIN_MILLIS, TimeUnit.MILLISECONDS);
         } catch (Exception e) {
-            LOG.log(Level.WARNING, "FUSE export {0} does not end: {1}", id, e);
+            log.warn("FUSE export {} does not end: {}", id, e.toString());
         }
     }
 
@@ -319,9 +328,9 @@ final class FuseExport implements BlockExport {
                 node.flush();
             }
         } catch (BlockIoException e) {
-            LOG.log(Level.ERROR, "Node {0} is not flushed: {1}", node.name(), e.getMessage());
+            log.error("Node {} is not flushed: {}", node.name(), e.getMessage());
         } catch (LinuxException | InterruptedException | RuntimeException e) {
-            LOG.log(Level.ERROR, "FUSE export " + id + " ends badly", e);
+            log.error("FUSE export {} ends badly", id, e);
         } finally {
             endShutdownHook();
             closed.complete(null);
@@ -350,7 +359,7 @@ final class FuseExport implements BlockExport {
                                     try (HostFile self = HostFile.open(place)) {
                                         self.sync();
                                     } catch (LinuxException e) {
-                                        LOG.log(Level.WARNING, "{0}", e.getMessage());
+                                        log.warn("{}", e.getMessage());
                                     }
                                 });
         join(sync);
@@ -369,7 +378,7 @@ final class FuseExport implements BlockExport {
                                     try {
                                         HostFile.kind(place);
                                     } catch (LinuxException e) {
-                                        LOG.log(Level.DEBUG, "{0}", e.getMessage()); // as meant
+                                        log.debug("{}", e.getMessage()); // as meant
                                     }
                                 });
         join(ask);

@@ -11,7 +11,10 @@ import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.ConfigurationPolicy;
 import org.osgi.service.component.annotations.Modified;
+import org.osgi.service.component.annotations.Reference;
 import org.osgi.service.component.propertytypes.SatisfyingConditionTarget;
+import org.osgi.service.log.Logger;
+import org.osgi.service.log.LoggerFactory;
 
 import java.util.HashMap;
 import java.util.Map;
@@ -27,6 +30,7 @@ import java.util.Map;
 @SatisfyingConditionTarget("(osgi.condition.id=CONFIG_FUSE)")
 public final class FuseExportDriver implements BlockExportDriver<BlockExportOptionsFuse> {
     private final BundleContext context;
+    private final Logger log;
 
     /** By mountpoint as it was given; the value is where that really is. Core's lock guards it. */
     private final Map<String, String> mountpoints = new HashMap<>();
@@ -35,8 +39,12 @@ public final class FuseExportDriver implements BlockExportDriver<BlockExportOpti
 
     /** Made by the component runtime. */
     @Activate
-    public FuseExportDriver(BundleContext context, Map<String, Object> properties) {
+    public FuseExportDriver(
+            BundleContext context,
+            Map<String, Object> properties,
+            @Reference(service = LoggerFactory.class) Logger log) {
         this.context = context;
+        this.log = log;
         configure(properties);
     }
 
@@ -48,7 +56,8 @@ public final class FuseExportDriver implements BlockExportDriver<BlockExportOpti
                         name -> {
                             String forced = context.getProperty("io.blockwharf.fuse." + name);
                             return forced != null ? forced : properties.get(name);
-                        });
+                        },
+                        log);
     }
 
     @Override
@@ -68,7 +77,7 @@ public final class FuseExportDriver implements BlockExportDriver<BlockExportOpti
             if (mountpoints.containsValue(target)) {
                 throw taken(mountpoint);
             }
-            FuseExport export = FuseExport.start(spec, target, settings);
+            FuseExport export = FuseExport.start(spec, target, settings, log);
             mountpoints.put(mountpoint, target);
             export.closed().thenRun(() -> release(mountpoint));
             return export;

@@ -17,8 +17,9 @@ import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.Mount;
 import io.blockwharf.linux.Poll;
 
+import org.osgi.service.log.Logger;
+
 import java.io.IOException;
-import java.lang.System.Logger.Level;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
@@ -47,24 +48,28 @@ final class FuseMount implements AutoCloseable {
     /** What {@code df} and {@code mount} show. */
     private static final String NAME = "blockwharf";
 
-    private static final System.Logger LOG = System.getLogger(FuseMount.class.getName());
-
     private final Mount mount;
     private final String fileSystem;
     private final CharDevice device;
     private final boolean allowOther;
     private final boolean privileged;
     private final Init.Agreement agreement;
+    private final Logger log;
     private final List<CharDevice> clones = new ArrayList<>();
 
     private FuseMount(
-            Mounted mounted, String fileSystem, boolean allowOther, Init.Agreement agreement) {
+            Mounted mounted,
+            String fileSystem,
+            boolean allowOther,
+            Init.Agreement agreement,
+            Logger log) {
         mount = mounted.mount;
         device = mounted.device;
         privileged = mounted.privileged;
         this.fileSystem = fileSystem;
         this.allowOther = allowOther;
         this.agreement = agreement;
+        this.log = log;
     }
 
     private record Mounted(Mount mount, CharDevice device, boolean privileged)
@@ -108,22 +113,23 @@ final class FuseMount implements AutoCloseable {
      * @throws QmpException with nothing left mounted
      */
     static FuseMount mount(
-            String target, boolean writable, FuseExportAllowOther others, long wanted) {
+            String target, boolean writable, FuseExportAllowOther others, long wanted, Logger log) {
         if (others == FuseExportAllowOther.AUTO) {
             try {
-                return mount(target, writable, true, wanted);
+                return mount(target, writable, true, wanted, log);
             } catch (QmpException e) {
-                return mount(target, writable, false, wanted);
+                return mount(target, writable, false, wanted, log);
             }
         }
-        return mount(target, writable, others == FuseExportAllowOther.ON, wanted);
+        return mount(target, writable, others == FuseExportAllowOther.ON, wanted, log);
     }
 
     private static FuseMount mount(
-            String target, boolean writable, boolean allowOther, long wanted) {
+            String target, boolean writable, boolean allowOther, long wanted, Logger log) {
         Mounted mounted = mount(target, writable, allowOther);
         try {
-            return new FuseMount(mounted, fileSystemAt(target), allowOther, agree(mounted, wanted));
+            return new FuseMount(
+                    mounted, fileSystemAt(target), allowOther, agree(mounted, wanted), log);
         } catch (IOException e) {
             mounted.close();
             throw new QmpException("Failed to set up FUSE session: " + e.getMessage(), e);
@@ -262,7 +268,7 @@ final class FuseMount implements AutoCloseable {
             device.write(message, 0, Reply.invalidation(message, 0, Attributes.INODE));
         } catch (LinuxException e) {
             // ENOENT: the kernel has not looked at the file yet. Else the connection has ended.
-            LOG.log(Level.DEBUG, "Not invalidated: {0}", e.getMessage());
+            log.debug("Not invalidated: {}", e.getMessage());
         }
     }
 
@@ -290,7 +296,7 @@ final class FuseMount implements AutoCloseable {
                 abortOutOfReach();
             }
         } catch (LinuxException e) {
-            LOG.log(Level.WARNING, "{0}", e.getMessage());
+            log.warn("{}", e.getMessage());
         }
     }
 
@@ -301,9 +307,8 @@ final class FuseMount implements AutoCloseable {
                 FuseConnection.find(Integer.parseInt(numbers[0]), Integer.parseInt(numbers[1]))) {
             if (connected()) { // so the number is still this one's
                 connection.abort();
-                LOG.log(
-                        Level.WARNING,
-                        "The FUSE file {0} has ended, but cannot be unmounted: it is out of reach",
+                log.warn(
+                        "The FUSE file {} has ended, but cannot be unmounted: it is out of reach",
                         mount.target());
             }
         }

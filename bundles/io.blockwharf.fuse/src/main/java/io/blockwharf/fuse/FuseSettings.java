@@ -1,6 +1,7 @@
 package io.blockwharf.fuse;
 
-import java.lang.System.Logger.Level;
+import org.osgi.service.log.Logger;
+
 import java.util.Optional;
 import java.util.function.Function;
 
@@ -12,7 +13,6 @@ import java.util.function.Function;
  * @param ring whether requests come over io_uring, where the kernel has that switched on
  */
 record FuseSettings(int threads, boolean passthrough, boolean ring) {
-    private static final System.Logger LOG = System.getLogger(FuseSettings.class.getName());
     private static final int MAX_THREADS = 64;
 
     FuseSettings {
@@ -27,18 +27,19 @@ record FuseSettings(int threads, boolean passthrough, boolean ring) {
 
     /**
      * From properties: {@code threads}, {@code passthrough}, {@code ring}. What cannot be used is
-     * reported, and as if it were not there: without settings there would be no exports either.
+     * logged, and as if it were not there: without settings there would be no exports either.
      */
-    static FuseSettings of(Function<String, Object> properties) {
+    static FuseSettings of(Function<String, Object> properties, Logger log) {
         int usual = Math.clamp(Runtime.getRuntime().availableProcessors(), 2, 4);
         return new FuseSettings(
-                setting(properties, "threads", usual, FuseSettings::threads),
-                setting(properties, "passthrough", true, FuseSettings::isOn),
-                setting(properties, "ring", false, FuseSettings::isOn));
+                setting(properties, log, "threads", usual, FuseSettings::threads),
+                setting(properties, log, "passthrough", true, FuseSettings::isOn),
+                setting(properties, log, "ring", false, FuseSettings::isOn));
     }
 
     private static <T> T setting(
             Function<String, Object> properties,
+            Logger log,
             String name,
             T usual,
             Function<String, Optional<T>> parse) {
@@ -48,9 +49,8 @@ record FuseSettings(int threads, boolean passthrough, boolean ring) {
         }
         Optional<T> parsed = parse.apply(given.toString().strip());
         if (parsed.isEmpty()) {
-            LOG.log(
-                    Level.WARNING,
-                    "io.blockwharf.fuse: cannot use {0}={1}, {2} is taken instead",
+            log.warn(
+                    "io.blockwharf.fuse: cannot use {}={}, {} is taken instead",
                     name,
                     given,
                     usual);

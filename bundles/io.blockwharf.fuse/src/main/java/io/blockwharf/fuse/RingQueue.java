@@ -15,7 +15,8 @@ import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.MappedRegion;
 import io.blockwharf.linux.Poll;
 
-import java.lang.System.Logger.Level;
+import org.osgi.service.log.Logger;
+
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.BitSet;
@@ -38,13 +39,12 @@ final class RingQueue implements Queue, Slot.Later {
 
     private static final int PAGE = 4096;
 
-    private static final System.Logger LOG = System.getLogger(RingQueue.class.getName());
-
     private final CharDevice device;
     private final int processor;
     private final FuseFile file;
     private final BlockNode node;
     private final int maxTransfer;
+    private final Logger log;
     private final Runnable ended;
     private final Slot[] slots = new Slot[DEPTH];
     private final MemorySegment[] entries = new MemorySegment[DEPTH];
@@ -77,6 +77,7 @@ final class RingQueue implements Queue, Slot.Later {
             FuseFile file,
             BlockNode node,
             int maxTransfer,
+            Logger log,
             Runnable ended)
             throws LinuxException {
         this.device = device;
@@ -84,6 +85,7 @@ final class RingQueue implements Queue, Slot.Later {
         this.file = file;
         this.node = node;
         this.maxTransfer = maxTransfer;
+        this.log = log;
         this.ended = ended;
         ring = IoUring.openForCommands(2 * DEPTH);
         try {
@@ -140,9 +142,9 @@ final class RingQueue implements Queue, Slot.Later {
             }
         } catch (LinuxException e) {
             refused = true;
-            LOG.log(Level.ERROR, "A FUSE ring fails: {0}", e.getMessage());
+            log.error("A FUSE ring fails: {}", e.getMessage());
         } catch (RuntimeException | Error e) {
-            LOG.log(Level.ERROR, "A FUSE queue fails", e);
+            log.error("A FUSE queue fails", e);
         } finally {
             if (blockQueue != null) {
                 blockQueue.close();
@@ -160,7 +162,7 @@ final class RingQueue implements Queue, Slot.Later {
         try {
             CpuSet.pinThisThread(one);
         } catch (LinuxException e) {
-            LOG.log(Level.DEBUG, "Processor {0} is not ours: {1}", processor, e.getMessage());
+            log.debug("Processor {} is not ours: {}", processor, e.getMessage());
         }
     }
 

@@ -15,6 +15,7 @@ import io.blockwharf.linux.Errnos;
 import io.blockwharf.linux.HostFile;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.Mount;
+import io.blockwharf.testing.RecordingLog;
 import io.blockwharf.testing.TestIoThread;
 
 import org.junit.jupiter.api.AfterAll;
@@ -27,6 +28,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.osgi.service.log.Logger;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -58,6 +60,7 @@ import java.util.concurrent.TimeUnit;
 @Timeout(120)
 final class FuseExportTest {
     private static final int SIZE = 1 << 20;
+    private static final Logger LOG = new RecordingLog().logger;
 
     @TempDir Path directory;
     private Path image;
@@ -170,7 +173,8 @@ final class FuseExportTest {
                 FuseExport.start(
                         spec,
                         FuseMount.locate(mountpoint.toString()),
-                        new FuseSettings(2, passthrough, serving == Serving.RINGS));
+                        new FuseSettings(2, passthrough, serving == Serving.RINGS),
+                        LOG);
     }
 
     private FileChannel open(OpenOption... options) throws IOException {
@@ -626,7 +630,8 @@ final class FuseExportTest {
 
     @Test
     void theMountOfADeadDaemonIsExplained() throws Exception {
-        FuseMount mount = FuseMount.mount(mountpoint.toString(), true, FuseExportAllowOther.OFF, 0);
+        FuseMount mount =
+                FuseMount.mount(mountpoint.toString(), true, FuseExportAllowOther.OFF, 0, LOG);
         mount.device().close(); // as when the process ends
         try {
             String message =

@@ -298,6 +298,18 @@ class FuseLifeIT {
         }
     }
 
+    @Test
+    void aWarningIsOneLineLikeAllOthers(@TempDir Path own) throws IOException {
+        Path log = own.resolve("log");
+        try (var _ = FuseDaemon.start(own, "io.blockwharf.fuse.threads=many")) {
+            FuseDaemon.until(() -> Files.readString(log).endsWith("instead\n"));
+        }
+        String warning =
+                "blockwharf: io\\.blockwharf\\.fuse: cannot use threads=many, [2-4] is taken"
+                        + " instead\n";
+        assertTrue(Files.readString(log).matches(warning), warning);
+    }
+
     /** A daemon of somebody who may not mount: by fusermount3. */
     @Test
     void unprivileged(@TempDir Path own) throws IOException {
