@@ -2,6 +2,7 @@ package io.blockwharf.linux;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
@@ -31,15 +32,45 @@ public final class EventLoop implements AutoCloseable {
         private final Runnable handler;
         private boolean closed;
 
-        private Watch(int fd, long cookie, Runnable handler) {
+        /** Of {@link Epoll}; of the loop's thread once the watch is there. */
+        private int events;
+
+        private Watch(int fd, int events, long cookie, Runnable handler) {
             this.fd = fd;
+            this.events = events;
             this.cookie = cookie;
             this.handler = handler;
         }
 
-        /** Waits for these events of {@link Epoll} from now on; 0 for none. */
-        public void events(int events) throws LinuxException {
-            epoll.modify(fd, events, cookie);
+        /**
+         * Waits for readability, or no longer does. On the loop's thread.
+         *
+         * @throws UncheckedIOException if the kernel has no memory for it
+         */
+        public void readable(boolean interested) {
+            want(Epoll.IN, interested);
+        }
+
+        /**
+         * Waits for writability, or no longer does. On the loop's thread.
+         *
+         * @throws UncheckedIOException if the kernel has no memory for it
+         */
+        public void writable(boolean interested) {
+            want(Epoll.OUT, interested);
+        }
+
+        private void want(int event, boolean interested) {
+            int wanted = interested ? events | event : events & ~event;
+            if (wanted == events) {
+                return;
+            }
+            try {
+                epoll.modify(fd, wanted, cookie);
+            } catch (LinuxException e) {
+                throw new UncheckedIOException(e);
+            }
+            events = wanted;
         }
 
         /**
@@ -180,7 +211,7 @@ public final class EventLoop implements AutoCloseable {
                     Arrays.copyOf(
                             watches, index < watches.length ? watches.length : watches.length * 2);
             generation = (generation + 1) & Integer.MAX_VALUE; // never WAKE
-            Watch watch = new Watch(fd, (long) generation << 32 | index, handler);
+            Watch watch = new Watch(fd, events, (long) generation << 32 | index, handler);
             changed[index] = watch;
             watches = changed;
             try {

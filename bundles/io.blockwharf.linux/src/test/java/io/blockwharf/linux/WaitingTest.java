@@ -162,6 +162,55 @@ class WaitingTest {
         }
     }
 
+    /** Lets the loop go round, twice: the first round may have looked already. */
+    private static void goRound(EventLoop loop) throws InterruptedException {
+        for (int i = 0; i < 2; i++) {
+            onLoop(loop, () -> {});
+        }
+    }
+
+    private static void onLoop(EventLoop loop, Runnable task) throws InterruptedException {
+        CountDownLatch done = new CountDownLatch(1);
+        loop.execute(
+                () -> {
+                    task.run();
+                    done.countDown();
+                });
+        assertTrue(done.await(20, TimeUnit.SECONDS));
+    }
+
+    @Test
+    void aWatchWaitsForWhatItIsToldTo() throws Exception {
+        try (EventLoop loop = new EventLoop("test");
+                EventFd event = EventFd.open()) {
+            Semaphore calls = new Semaphore(0);
+            EventLoop.Watch[] watch = new EventLoop.Watch[1];
+            watch[0] =
+                    loop.watch(
+                            event.fd(),
+                            Epoll.IN | Epoll.EDGE,
+                            () -> {
+                                calls.release();
+                                watch[0].writable(false);
+                            });
+            onLoop(loop, () -> watch[0].readable(false));
+            event.signal();
+            goRound(loop);
+            assertEquals(0, calls.availablePermits());
+            onLoop(loop, () -> watch[0].readable(true));
+            assertTrue(calls.tryAcquire(20, TimeUnit.SECONDS));
+            goRound(loop);
+            assertEquals(0, calls.availablePermits(), "edge-triggered, as it was");
+            onLoop(
+                    loop,
+                    () -> {
+                        watch[0].readable(false);
+                        watch[0].writable(true);
+                    });
+            assertTrue(calls.tryAcquire(20, TimeUnit.SECONDS));
+        }
+    }
+
     @Test
     void aWatchThatAHandlerClosesIsNotServedAnyMore() throws Exception {
         try (EventLoop loop = new EventLoop("test");

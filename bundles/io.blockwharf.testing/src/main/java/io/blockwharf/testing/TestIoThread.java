@@ -7,7 +7,10 @@ import io.blockwharf.linux.LinuxException;
 
 import java.io.UncheckedIOException;
 
-/** An event loop as core makes them for {@code iothread} objects. */
+/**
+ * An event loop as core makes them for {@code iothread} objects. That the API's words stand for the
+ * loop's is said in core, too: the linux bundle may not know the API, and core exports nothing.
+ */
 public final class TestIoThread implements IoThreads.Owned {
     private final String id;
     private final EventLoop loop;
@@ -31,32 +34,16 @@ public final class TestIoThread implements IoThreads.Owned {
         return loop;
     }
 
-    private static final class FdWatch implements Watch {
-        private final EventLoop.Watch watch;
-        private int events;
-
-        FdWatch(EventLoop.Watch watch, int events) {
-            this.watch = watch;
-            this.events = events;
-        }
-
-        private void want(int event, boolean interested) {
-            events = interested ? events | event : events & ~event;
-            try {
-                watch.events(events);
-            } catch (LinuxException e) {
-                throw new UncheckedIOException(e);
-            }
-        }
-
+    /** Waited for. */
+    private record FdWatch(EventLoop.Watch watch) implements Watch {
         @Override
         public void readable(boolean interested) {
-            want(Epoll.IN, interested);
+            watch.readable(interested);
         }
 
         @Override
         public void writable(boolean interested) {
-            want(Epoll.OUT, interested);
+            watch.writable(interested);
         }
 
         @Override
@@ -89,7 +76,7 @@ public final class TestIoThread implements IoThreads.Owned {
 
     private Watch watch(int fd, int events, Runnable handler) {
         try {
-            return new FdWatch(loop.watch(fd, events, handler), events);
+            return new FdWatch(loop.watch(fd, events, handler));
         } catch (LinuxException e) {
             throw new UncheckedIOException(e);
         }

@@ -13,37 +13,16 @@ final class LoopThread implements IoThreads.Owned {
     /** QEMU, {@code IOTHREAD_POLL_MAX_NS_DEFAULT}. */
     static final long POLL_MAX_NANOS = 32_768;
 
-    /** Owned by the loop's thread. */
-    private static final class FdWatch implements Watch {
-        private final EventLoop.Watch watch;
-        private final int fixedEvents;
-        private int events = Epoll.IN;
-
-        FdWatch(EventLoop.Watch watch, int fixedEvents) {
-            this.watch = watch;
-            this.fixedEvents = fixedEvents;
-        }
-
+    /** Waited for. */
+    private record FdWatch(EventLoop.Watch watch) implements Watch {
         @Override
         public void readable(boolean interested) {
-            want(Epoll.IN, interested);
+            watch.readable(interested);
         }
 
         @Override
         public void writable(boolean interested) {
-            want(Epoll.OUT, interested);
-        }
-
-        private void want(int event, boolean interested) {
-            int wanted = interested ? events | event : events & ~event;
-            if (wanted != events) {
-                events = wanted;
-                try {
-                    watch.events(events | fixedEvents);
-                } catch (LinuxException e) {
-                    throw new UncheckedIOException(e);
-                }
-            }
+            watch.writable(interested);
         }
 
         @Override
@@ -105,17 +84,17 @@ final class LoopThread implements IoThreads.Owned {
 
     @Override
     public Watch watch(int fd, Runnable handler) {
-        return watch(fd, handler, 0);
+        return watch(fd, handler, Epoll.IN);
     }
 
     @Override
     public Watch watchEdge(int fd, Runnable handler) {
-        return watch(fd, handler, Epoll.EDGE);
+        return watch(fd, handler, Epoll.IN | Epoll.EDGE);
     }
 
-    private Watch watch(int fd, Runnable handler, int fixedEvents) {
+    private Watch watch(int fd, Runnable handler, int events) {
         try {
-            return new FdWatch(loop.watch(fd, Epoll.IN | fixedEvents, handler), fixedEvents);
+            return new FdWatch(loop.watch(fd, events, handler));
         } catch (LinuxException e) {
             throw new UncheckedIOException(e);
         }
