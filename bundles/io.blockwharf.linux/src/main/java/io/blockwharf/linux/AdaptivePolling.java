@@ -68,8 +68,11 @@ public final class AdaptivePolling {
         return nanos;
     }
 
-    /** Polling has found something. */
+    /** A look has found something; counts only while it is looked before each sleep. */
     public void found() {
+        if (nanos == 0) {
+            return;
+        }
         vain = 0;
         pause = FIRST_PAUSE;
         if (++finds == LOOK) {

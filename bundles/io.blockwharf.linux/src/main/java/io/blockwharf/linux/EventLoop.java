@@ -310,7 +310,11 @@ public final class EventLoop implements AutoCloseable {
 
     /** Whether the loop can go on. */
     private boolean round() {
-        boolean busy = runTasks() | pollOnce();
+        boolean busy = runTasks();
+        if (pollOnce()) {
+            busy = true;
+            polling.found();
+        }
         try {
             if (!busy && !pollsOrSleeps()) {
                 polledRounds = 0;

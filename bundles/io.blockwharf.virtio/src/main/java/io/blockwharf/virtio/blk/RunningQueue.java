@@ -141,7 +141,7 @@ public final class RunningQueue {
                             new IoThread.PollSource() {
                                 @Override
                                 public boolean poll() {
-                                    return RunningQueue.this.poll();
+                                    return spin();
                                 }
 
                                 @Override
@@ -155,9 +155,9 @@ public final class RunningQueue {
         }
     }
 
-    private boolean poll() {
+    private boolean spin() {
         try {
-            return server != null && stopping.isEmpty() && server.poll();
+            return server != null && stopping.isEmpty() && server.spin();
         } catch (VirtqueueException | InternalError | RuntimeException e) {
             fail(e);
             return false;

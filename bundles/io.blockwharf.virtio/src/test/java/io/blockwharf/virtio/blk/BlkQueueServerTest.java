@@ -667,6 +667,46 @@ class BlkQueueServerTest {
         assertEquals(3, notifications);
     }
 
+    /** A driver that waits for all that it has sent gets half of it back early. */
+    @Test
+    void whoSpinsGivesBackInHalves() throws Exception {
+        serve(true, 512, 0);
+        reads(5);
+        assertTrue(server.spin());
+        assertEquals(5, backSince(0), "nothing is known of the driver yet");
+        assertFalse(server.spin());
+        assertFalse(server.spin(), "however often it looks");
+
+        reads(5);
+        assertTrue(server.spin());
+        assertEquals(4, backSince(1), "half, but as many as are worth a turn");
+        reads(3); // made ready in the meantime
+        assertTrue(server.spin());
+        assertEquals(4, backSince(2), "all that is there: the driver does not wait any more");
+
+        assertFalse(server.spin());
+        reads(5);
+        assertTrue(server.poll());
+        assertEquals(5, backSince(3), "who was kicked has slept");
+    }
+
+    private void reads(int count) {
+        for (int i = 0; i < count; i++) {
+            request(i, IN, i, in(i, 512));
+        }
+    }
+
+    /** Takes what was given back. */
+    private int backSince(int earlierNotifications) {
+        assertEquals(earlierNotifications + 1, notifications);
+        int count = 0;
+        while (driver.poll().isPresent()) {
+            count++;
+        }
+        driver.wantInterrupts(true);
+        return count;
+    }
+
     @Test
     void nothingIsAllocatedForARequest() throws Exception {
         serve(true, 512, 0);
