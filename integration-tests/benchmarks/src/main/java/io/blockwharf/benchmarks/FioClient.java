@@ -63,7 +63,8 @@ final class FioClient {
                 0,
                 Math.round(cpuPercent / 100 * nanos),
                 micros(MEDIAN, group) * 1000,
-                micros(P99, group) * 1000);
+                micros(P99, group) * 1000,
+                0);
     }
 
     private static double percent(String field) {

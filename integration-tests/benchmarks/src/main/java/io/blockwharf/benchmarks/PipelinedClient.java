@@ -181,7 +181,8 @@ final class PipelinedClient implements AutoCloseable {
                     0,
                     threads.getCurrentThreadCpuTime() - cpu,
                     latencies.percentile(0.5),
-                    latencies.percentile(0.99));
+                    latencies.percentile(0.99),
+                    latencies.percentile(1));
         }
 
         private void sendDue(long now) throws IOException {

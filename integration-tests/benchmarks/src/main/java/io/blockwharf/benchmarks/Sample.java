@@ -12,6 +12,7 @@ import java.util.function.ToDoubleFunction;
  * @param clientCpuNanos the same of the load generator
  * @param p50Nanos median latency
  * @param p99Nanos 99th percentile of the latency
+ * @param longestNanos the longest latency, to 1.6 % below; 0 if the load generator does not tell
  */
 record Sample(
         long requests,
@@ -19,7 +20,8 @@ record Sample(
         long serverCpuNanos,
         long clientCpuNanos,
         long p50Nanos,
-        long p99Nanos) {
+        long p99Nanos,
+        long longestNanos) {
 
     double requestsPerSecond() {
         return requests * 1e9 / nanos;
@@ -36,7 +38,8 @@ record Sample(
     }
 
     Sample withServerCpu(long cpuNanos) {
-        return new Sample(requests, nanos, cpuNanos, clientCpuNanos, p50Nanos, p99Nanos);
+        return new Sample(
+                requests, nanos, cpuNanos, clientCpuNanos, p50Nanos, p99Nanos, longestNanos);
     }
 
     /**

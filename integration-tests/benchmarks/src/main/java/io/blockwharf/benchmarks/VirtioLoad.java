@@ -70,10 +70,11 @@ final class VirtioLoad implements AutoCloseable {
         return parse(answer);
     }
 
-    /** The driver's line: requests, nanoseconds, CPU time of driver and server, p50, p99. */
+    /** The driver's line: requests, nanoseconds, CPU time of driver and server, latencies. */
     static Sample parse(String answer) {
         long[] figures = Arrays.stream(answer.split(" ")).mapToLong(Long::parseLong).toArray();
-        return new Sample(figures[0], figures[1], figures[3], figures[2], figures[4], figures[5]);
+        return new Sample(
+                figures[0], figures[1], figures[3], figures[2], figures[4], figures[5], figures[6]);
     }
 
     /** Disconnects. Returns when the server may accept the next driver. */

@@ -78,6 +78,6 @@ class ReportTest {
     }
 
     private static Sample sample(long perSecond, long serverCpuMicros) {
-        return new Sample(perSecond, 1_000_000_000, perSecond * serverCpuMicros * 1000, 0, 0, 0);
+        return new Sample(perSecond, 1_000_000_000, perSecond * serverCpuMicros * 1000, 0, 0, 0, 0);
     }
 }

@@ -9,6 +9,7 @@ class VirtioLoadTest {
     @Test
     void theDriversLineIsASample() {
         assertEquals(
-                new Sample(10, 2000, 400, 300, 50, 60), VirtioLoad.parse("10 2000 300 400 50 60"));
+                new Sample(10, 2000, 400, 300, 50, 60, 70),
+                VirtioLoad.parse("10 2000 300 400 50 60 70"));
     }
 }
