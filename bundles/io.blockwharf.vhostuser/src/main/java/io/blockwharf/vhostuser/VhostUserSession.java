@@ -81,6 +81,8 @@ final class VhostUserSession {
             }
         } catch (VhostUserException | LinuxException e) {
             log.info("vhost-user connection ended: {}", e.getMessage());
+        } catch (InternalError e) { // of the JVM: the front end has truncated what it had shared
+            log.info("vhost-user connection ended: shared memory is gone: {}", e.getMessage());
         } catch (RuntimeException e) {
             log.error("vhost-user connection ended", e); // the next front end shall be served
         } finally {

@@ -13,6 +13,7 @@ import static io.blockwharf.vhostuser.FakeFrontEnd.u64;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.blockwharf.linux.EventFd;
@@ -78,6 +79,10 @@ class VhostUserSessionTest {
     private FakeFrontEnd front;
     private VhostUserSession session;
     private Thread thread;
+
+    /** What the session's thread has ended with. */
+    private Throwable escaped;
+
     private EventFd kick;
     private EventFd call;
     private EventFd error;
@@ -97,13 +102,17 @@ class VhostUserSessionTest {
         session =
                 new VhostUserSession(
                         device, pair[1], QUEUES, new QueueThreads(List.of(loop)), SILENT);
-        thread = Thread.ofPlatform().start(session::run);
+        thread =
+                Thread.ofPlatform()
+                        .uncaughtExceptionHandler((_, e) -> escaped = e)
+                        .start(session::run);
     }
 
     @AfterEach
     void leave() throws Exception {
         front.close();
         thread.join();
+        assertNull(escaped, "the export's thread would have ended");
         loop.close();
         kick.close();
         call.close();
@@ -693,6 +702,25 @@ class VhostUserSessionTest {
         node.release(0);
         front.reply(11);
         assertEquals(QUEUES, front.ask(17));
+    }
+
+    @Test
+    void anInFlightLogThatIsTruncatedEndsTheConnectionOnly() throws Exception {
+        front.send(16, 0, u64(ProtocolFeatures.ALL));
+        front.good(2, u64(NEGOTIATED));
+        long bytes = QUEUES * InFlightLog.byteSize(SIZE);
+        try (MemFd log = MemFd.create("log", bytes)) {
+            front.good(32, inFlight(bytes), log.fd());
+            log.resize(0);
+            front.send(34, 0, new byte[0]); // forgets what is in flight
+            assertTrue(front.disconnected());
+        }
+        front.close();
+        thread.join();
+        reconnect();
+        negotiate(NEGOTIATED);
+        front.shareMemory();
+        serves(startSplit());
     }
 
     @ParameterizedTest
