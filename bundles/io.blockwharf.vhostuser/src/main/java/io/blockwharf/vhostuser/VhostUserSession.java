@@ -230,7 +230,8 @@ final class VhostUserSession {
             case GET_MAX_MEM_SLOTS -> answer = MemoryTable.MAX_SLOTS;
             case GET_STATUS -> answer = status;
             case SET_BACKEND_REQ_FD -> {
-                var channel = FdSocket.of(take(0));
+                var channel = FdSocket.of(fd(0)); // if it is none it is closed with the message
+                take(0);
                 synchronized (this) {
                     dropBackend();
                     backend = Optional.of(channel);

@@ -42,13 +42,17 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.osgi.service.log.Logger;
 
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /** vhost-user specification: negotiation, ring states, and front ends that do not follow it. */
 @Timeout(120)
@@ -721,6 +725,37 @@ class VhostUserSessionTest {
         negotiate(NEGOTIATED);
         front.shareMemory();
         serves(startSplit());
+    }
+
+    /** The session keeps nothing that it could not use. */
+    @Test
+    void descriptorsOfRefusedMessagesAreClosed() throws Exception {
+        negotiate(NEGOTIATED);
+        String name = "refused-" + System.nanoTime();
+        try (MemFd refused = MemFd.create(name, 4096)) {
+            front.bad(21, new byte[0], refused.fd()); // no socket
+            front.bad(13, u64(0), refused.fd()); // no eventfd
+            front.bad(14, u64(0), refused.fd());
+            front.bad(12, u64(QUEUES), refused.fd()); // no such ring
+            front.bad(6, payload(16).putLong(-1).array(), refused.fd());
+            front.bad(37, slot(SharedMemory.BASE, -1, 0, 0), refused.fd());
+            front.ask(17); // closes what came before
+            assertEquals(1, openFiles(name));
+        }
+    }
+
+    private static long openFiles(String name) throws IOException {
+        try (Stream<Path> all = Files.list(Path.of("/proc/self/fd"))) {
+            return all.filter(fd -> isOpen(fd, name)).count();
+        }
+    }
+
+    private static boolean isOpen(Path fd, String name) {
+        try {
+            return Files.readSymbolicLink(fd).toString().contains(name);
+        } catch (IOException e) {
+            return false; // closed in the meantime
+        }
     }
 
     @ParameterizedTest
