@@ -80,6 +80,13 @@ final class WorkerQueue implements BlockQueue {
     /** Signals that were or will be given for stacks taken so far, less those cleared. */
     private long owed;
 
+    /**
+     * Finished requests that were taken from the stack, oldest first. None are left by {@link
+     * #reap} unless somebody to whom one was reported has thrown something: then they are its next
+     * ones.
+     */
+    private Request unreported;
+
     /** The stack of finished requests, newest first. */
     @SuppressWarnings("unused") // through DONE
     private volatile Request done;
@@ -225,13 +232,16 @@ final class WorkerQueue implements BlockQueue {
 
     @Override
     public int reap(Completion completion) {
-        if (owed == 0 && done == null) {
-            return 0;
+        if (unreported == null) {
+            if (owed == 0 && done == null) {
+                return 0;
+            }
+            unreported = takeDone();
         }
-        Request request = takeDone();
         int count = 0;
-        while (request != null) {
-            Request next = request.next;
+        while (unreported != null) {
+            Request request = unreported;
+            unreported = request.next;
             long cookie = request.cookie;
             Errno result = request.result;
             // Free before it is reported: the callback may start the next one
@@ -240,7 +250,6 @@ final class WorkerQueue implements BlockQueue {
             free[freeCount++] = request;
             completion.completed(cookie, result);
             count++;
-            request = next;
         }
         return count;
     }
@@ -282,6 +291,9 @@ final class WorkerQueue implements BlockQueue {
             return;
         }
         submit();
+        for (; unreported != null; unreported = unreported.next) {
+            freeCount++;
+        }
         try {
             // Also for the signals that are still to come: a worker must not write to a closed fd
             while (inFlight() > 0 || owed > 0) {

@@ -135,6 +135,32 @@ class QueueTest {
         }
     }
 
+    /** Who is told may touch memory that is gone, and everything else has to end all the same. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void aFailureOfWhoIsToldLosesNoRequest(boolean goesOn) throws Exception {
+        var pool = new WorkerPool("told", 1, Fakes.logger(log));
+        try (var queue = new WorkerQueue(null, null, pool, 4)) {
+            for (int i = 0; i < 4; i++) {
+                queue.finish(i, Errno.OK);
+            }
+            assertThrows(
+                    InternalError.class,
+                    () ->
+                            queue.reap(
+                                    (_, _) -> {
+                                        throw new InternalError();
+                                    }));
+            assertEquals(3, queue.inFlight());
+            if (goesOn) {
+                assertEquals(3, queue.reap(results::put));
+                assertEquals(Set.of(1L, 2L, 3L), results.keySet());
+                assertEquals(0, queue.inFlight());
+                assertEquals(0, queue.reap(results::put));
+            }
+        } // waits for what is in flight
+    }
+
     private BlockNode open(FakeImage image, BlockdevOptions options) {
         driver.maker = _ -> image;
         graph.add(options);

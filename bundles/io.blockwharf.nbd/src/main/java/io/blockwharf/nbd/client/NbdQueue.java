@@ -22,6 +22,13 @@ final class NbdQueue implements BlockQueue {
     // The serving thread's
     private final Request[] free;
     private int freeCount;
+
+    /**
+     * Done, taken, and left by {@link #reap} only if somebody to whom one was reported has thrown
+     * something: then they are its next ones.
+     */
+    private Request unreported;
+
     private Request started;
     private Request lastStarted;
 
@@ -129,15 +136,18 @@ final class NbdQueue implements BlockQueue {
     @Override
     public int reap(Completion completion) {
         int count = 0;
-        for (Request request = takeDone(); request != null; count++) {
-            Request next = request.next;
+        if (unreported == null) {
+            unreported = takeDone();
+        }
+        for (; unreported != null; count++) {
+            Request request = unreported;
+            unreported = request.next;
             long cookie = request.tag;
             Errno result = request.result();
             // Free before it is reported: the callback may start the next one
             request.clear();
             free[freeCount++] = request;
             completion.completed(cookie, result);
-            request = next;
         }
         return count;
     }

@@ -270,6 +270,37 @@ class NbdImageTest {
         }
     }
 
+    /** Who is told may touch memory that is gone, and everything else has to end all the same. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void aFailureOfWhoIsToldLosesNoRequest(boolean goesOn) throws IOException, BlockIoException {
+        open(
+                0,
+                peer -> {
+                    peer.negotiate(SIZE, FLAGS);
+                    peer.serve(disk);
+                });
+        try (BlockQueue queue = image.openQueue(4).orElseThrow()) {
+            for (int i = 0; i < 4; i++) {
+                queue.read(i, i * 512L, memory(512, 1));
+            }
+            queue.submit();
+            image.read(0, memory(512, 1)); // answered after the others
+            assertThrows(
+                    InternalError.class,
+                    () ->
+                            queue.reap(
+                                    (_, _) -> {
+                                        throw new InternalError();
+                                    }));
+            assertEquals(3, queue.inFlight());
+            if (goesOn) {
+                assertEquals(3, queue.reap((_, result) -> assertEquals(Errno.OK, result)));
+                assertEquals(0, queue.inFlight());
+            }
+        } // waits for what is in flight
+    }
+
     @Test
     void aServerThatDoesNotReadHoldsNobodyUp() throws IOException {
         CountDownLatch submitted = new CountDownLatch(1);
