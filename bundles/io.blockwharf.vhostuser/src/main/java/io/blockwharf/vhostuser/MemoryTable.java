@@ -17,6 +17,13 @@ final class MemoryTable {
     /** More regions than any front end has: QEMU stops at 509. */
     static final int MAX_SLOTS = 1024;
 
+    /**
+     * The most bytes of all regions. A process has 128 TiB of addresses, and memory that is not
+     * there yet costs whoever shares it nothing: without a limit one front end could leave none for
+     * the others and for the daemon itself.
+     */
+    static final long MAX_BYTES = 8L << 40;
+
     static final MemoryTable EMPTY = new MemoryTable(List.of());
 
     private record Slot(MemoryRegion place, MappedRegion mapping) {}
@@ -35,6 +42,10 @@ final class MemoryTable {
     MemoryTable with(MemoryRegion place, int fd) throws LinuxException {
         if (slots.size() == MAX_SLOTS) {
             throw new IllegalArgumentException("more than " + MAX_SLOTS + " memory regions");
+        }
+        long mapped = slots.stream().mapToLong(s -> s.place.size()).sum();
+        if (place.size() > MAX_BYTES - mapped) {
+            throw new IllegalArgumentException("more than " + MAX_BYTES + " bytes of memory");
         }
         // Neither address range may wrap around, nor overlap with another region's.
         if (place.size() <= 0

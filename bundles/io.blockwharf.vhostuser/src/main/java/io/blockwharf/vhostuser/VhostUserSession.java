@@ -34,6 +34,12 @@ import java.util.Optional;
 final class VhostUserSession {
     private static final int QUEUE_SIZE_MAX = 1024;
 
+    /**
+     * The most bytes of a dirty log, which is enough for 2 PiB of addresses, and of an in-flight
+     * log; see {@link MemoryTable#MAX_BYTES}.
+     */
+    private static final long LOG_BYTES_MAX = 64L << 30;
+
     private final VirtioBlk device;
     private final FdSocket socket;
     private final Vring[] vrings;
@@ -190,6 +196,9 @@ final class VhostUserSession {
                 }
             }
             case Request.LogBase(long size, long offset) -> {
+                if (size > LOG_BYTES_MAX) {
+                    throw new IllegalArgumentException("dirty log of " + size + " bytes");
+                }
                 var region = MappedRegion.map(fd(0), offset, size, MappedRegion.Access.READ_WRITE);
                 Optional<MappedRegion> old = dirtyLog;
                 dirtyLog = Optional.of(region);
@@ -381,7 +390,8 @@ final class VhostUserSession {
                 || queues > vrings.length
                 || request.queueSize() < 1
                 || request.queueSize() > QUEUE_SIZE_MAX
-                || size < queues) {
+                || size < queues
+                || size > LOG_BYTES_MAX) {
             throw new IllegalArgumentException("in-flight log of " + request);
         }
         try (MemFd made = get ? MemFd.create("blockwharf-inflight", size) : null) {

@@ -99,6 +99,21 @@ class MemoryTableTest {
         }
     }
 
+    /** Sparse memory is as large as a front end likes; the addresses of this process are not. */
+    @Test
+    void aFrontEndCannotTakeAllAddresses() throws Exception {
+        long half = MemoryTable.MAX_BYTES / 2;
+        try (var file = MemFd.create("guest", half)) {
+            var table =
+                    MemoryTable.EMPTY
+                            .with(new MemoryRegion(0, half, 0, 0), file.fd())
+                            .with(new MemoryRegion(half, half, half, 0), file.fd());
+            var more = new MemoryRegion(2 * half, PAGE, 2 * half, 0);
+            assertThrows(IllegalArgumentException.class, () -> table.with(more, file.fd()));
+            table.retire(MemoryTable.EMPTY);
+        }
+    }
+
     @Test
     void whatCannotBeSharedIsRefused() throws Exception {
         try (var file = MemFd.create("guest", 2 * PAGE)) {

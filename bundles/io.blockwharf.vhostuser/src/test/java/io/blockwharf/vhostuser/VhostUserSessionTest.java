@@ -569,6 +569,7 @@ class VhostUserSessionTest {
         front.bad(6, payload(16).putLong(4096).array()); // no descriptor
         front.bad(6, payload(16).putLong(-1).array(), fd);
         front.bad(6, payload(16).putLong(0).array(), fd);
+        front.bad(6, payload(16).putLong(1L << 40).array(), fd); // takes too many addresses
         front.bad(6, payload(15).array(), fd);
         front.bad(8, state(QUEUES, 16));
         front.bad(8, state(-1, 16));
@@ -595,6 +596,7 @@ class VhostUserSessionTest {
         front.bad(31, payload(24).putInt(16, QUEUES + 1 | 16 << 16).array());
         front.bad(31, payload(24).putInt(16, QUEUES | 2048 << 16).array());
         front.bad(32, inFlight(1), fd); // too small for its queues
+        front.bad(32, inFlight(1L << 40), fd);
         front.bad(32, inFlight(1 << 16)); // no descriptor
         front.bad(63, new byte[0]);
         front.bad(1000, new byte[512]);
