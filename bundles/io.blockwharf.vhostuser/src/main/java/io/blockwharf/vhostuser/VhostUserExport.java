@@ -30,6 +30,7 @@ final class VhostUserExport implements BlockExport {
     private final ListeningSocket listener;
     private final QueueThreads threads;
     private final Logger log;
+    private final Complaints complaints;
     private final CompletableFuture<Void> closed = new CompletableFuture<>();
 
     /** Guarded by this. */
@@ -51,6 +52,7 @@ final class VhostUserExport implements BlockExport {
         this.queues = queues;
         this.listener = listener;
         this.log = log;
+        complaints = new Complaints(log, System::nanoTime);
         threads = new QueueThreads(spec, "vhost-user-blk", queues, ioThreads);
     }
 
@@ -71,7 +73,8 @@ final class VhostUserExport implements BlockExport {
     private void acceptAll() {
         try {
             for (Optional<FdSocket> peer; (peer = accept()).isPresent(); ) {
-                var next = new VhostUserSession(device, peer.get(), queues, threads, log);
+                var next =
+                        new VhostUserSession(device, peer.get(), queues, threads, log, complaints);
                 if (!begin(next)) {
                     peer.get().close();
                     break;

@@ -67,15 +67,21 @@ final class VhostUserSession {
      *
      * @param socket closed by the session when it ends
      * @param threads the vrings are spread over them
+     * @param complaints about this front end and those before it
      */
     VhostUserSession(
-            VirtioBlk device, FdSocket socket, int queues, QueueThreads threads, Logger log) {
+            VirtioBlk device,
+            FdSocket socket,
+            int queues,
+            QueueThreads threads,
+            Logger log,
+            Complaints complaints) {
         this.device = device;
         this.socket = socket;
         this.log = log;
         this.vrings = new Vring[queues];
         for (int i = 0; i < queues; i++) {
-            vrings[i] = new Vring(i, threads.of(i), log);
+            vrings[i] = new Vring(i, threads.of(i), log, complaints);
         }
     }
 

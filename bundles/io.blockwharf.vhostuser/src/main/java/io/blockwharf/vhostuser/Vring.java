@@ -40,6 +40,7 @@ final class Vring {
     private final int index;
     private final IoThread thread;
     private final Logger log;
+    private final Complaints complaints;
 
     private int size;
     private int position;
@@ -55,10 +56,11 @@ final class Vring {
     private Optional<RunningQueue> running = Optional.empty();
     private long requests;
 
-    Vring(int index, IoThread thread, Logger log) {
+    Vring(int index, IoThread thread, Logger log, Complaints complaints) {
         this.index = index;
         this.thread = thread;
         this.log = log;
+        this.complaints = complaints;
     }
 
     int index() {
@@ -228,7 +230,7 @@ final class Vring {
         if (reason instanceof RuntimeException && !(reason instanceof UncheckedIOException)) {
             log.error("vring {} is broken", index, reason);
         } else {
-            log.warn("vring {} is broken: {}", index, reason.getMessage());
+            complaints.warn("vring " + index + " is broken: " + reason.getMessage());
         }
         error.ifPresent(Vring::ring);
     }

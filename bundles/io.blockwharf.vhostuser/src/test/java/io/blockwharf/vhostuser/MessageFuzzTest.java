@@ -83,7 +83,14 @@ class MessageFuzzTest {
     void noFrontEndDoesHarm(byte[] input) throws LinuxException {
         var device = new VirtioBlk(new MemoryNode(1 << 16), true, 512, QUEUES, "fuzz");
         FdSocket[] pair = FdSocket.pair();
-        var session = new VhostUserSession(device, pair[1], QUEUES, THREADS, LOG);
+        var session =
+                new VhostUserSession(
+                        device,
+                        pair[1],
+                        QUEUES,
+                        THREADS,
+                        LOG,
+                        new Complaints(LOG, System::nanoTime));
         try (var front = new FakeFrontEnd(pair[0]);
                 var event = EventFd.open();
                 var small = MemFd.create("small", 4096)) {

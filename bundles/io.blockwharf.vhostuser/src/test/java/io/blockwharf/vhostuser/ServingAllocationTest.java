@@ -115,7 +115,8 @@ class ServingAllocationTest {
                             pair[1],
                             queues,
                             new QueueThreads(List.of(loop)),
-                            silent);
+                            silent,
+                            new Complaints(silent, System::nanoTime));
             Thread control = Thread.ofPlatform().start(session::run);
             try {
                 front.send(3, 0, new byte[0]);

@@ -105,7 +105,12 @@ class VhostUserSessionTest {
         front = new FakeFrontEnd(pair[0]);
         session =
                 new VhostUserSession(
-                        device, pair[1], QUEUES, new QueueThreads(List.of(loop)), SILENT);
+                        device,
+                        pair[1],
+                        QUEUES,
+                        new QueueThreads(List.of(loop)),
+                        SILENT,
+                        new Complaints(SILENT, System::nanoTime));
         thread =
                 Thread.ofPlatform()
                         .uncaughtExceptionHandler((_, e) -> escaped = e)
