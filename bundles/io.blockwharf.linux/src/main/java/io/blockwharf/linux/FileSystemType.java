@@ -10,6 +10,7 @@ enum FileSystemType {
     EXT4(0xef53),
     XFS(0x58465342),
     TMPFS(0x01021994),
+    FUSE(0x65735546),
     OTHER(0);
 
     private final long magic;

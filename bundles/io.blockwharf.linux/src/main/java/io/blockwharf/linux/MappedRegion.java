@@ -55,6 +55,22 @@ public final class MappedRegion implements AutoCloseable {
         return map(access, Libc.MAP_SHARED, fd, offset - skip, length + skip, skip);
     }
 
+    /**
+     * As {@link #map}, for a descriptor of a peer. Refuses what FUSE brings, which is another
+     * process: Java code that touches a page which never comes stops in the middle, and with it the
+     * virtual machine as soon as that wants all threads to pause.
+     *
+     * @throws LinuxException EOPNOTSUPP for a file in a FUSE file system
+     */
+    public static MappedRegion mapReceived(int fd, long offset, long length, Access access)
+            throws LinuxException {
+        if (FileSystemType.of(fd) == FileSystemType.FUSE) {
+            throw LinuxException.sentence(
+                    "Memory of a FUSE file system cannot be shared", Errnos.EOPNOTSUPP);
+        }
+        return map(fd, offset, length, access);
+    }
+
     /** Zeroed memory that child processes and devices can be given, not backed by a file. */
     public static MappedRegion anonymous(long length) throws LinuxException {
         return map(Access.READ_WRITE, Libc.MAP_SHARED | MAP_ANONYMOUS, -1, 0, length, 0);

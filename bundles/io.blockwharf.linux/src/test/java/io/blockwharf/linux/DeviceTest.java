@@ -28,6 +28,9 @@ class DeviceTest {
 
     private final Arena arena = Arena.ofAuto();
 
+    /** open(2): no access to the file itself. */
+    private static final int O_PATH = 0x200000;
+
     @TempDir Path directory;
 
     @Test
@@ -99,6 +102,30 @@ class DeviceTest {
                                     LinuxException.class,
                                     () -> device.read(arena.allocate(1 << 17), 0, 1 << 17))
                             .is(Errnos.ENODEV));
+        }
+    }
+
+    @Test
+    void memoryThatAProcessMayHoldBackIsNotMapped() throws IOException {
+        // Of somebody else for himself alone: the kernel answers us, for there is no server
+        String options = ",rootmode=40000,user_id=12345,group_id=12345";
+        try (CharDevice device = CharDevice.open("/dev/fuse");
+                Mount _ =
+                        Mount.mount(
+                                "test",
+                                directory.toString(),
+                                "fuse",
+                                Set.of(Mount.Flag.NO_SET_UID, Mount.Flag.NO_DEVICES),
+                                "fd=" + device.fd() + options);
+                Descriptor root =
+                        new Descriptor(Descriptor.open(directory.toString(), O_PATH, 0))) {
+            LinuxException e =
+                    assertThrows(
+                            LinuxException.class,
+                            () ->
+                                    MappedRegion.mapReceived(
+                                            root.fd(), 0, 4096, MappedRegion.Access.READ));
+            assertTrue(e.is(Errnos.EOPNOTSUPP), e.getMessage());
         }
     }
 

@@ -58,7 +58,7 @@ final class MemoryTable {
         all.add(
                 new Slot(
                         place,
-                        MappedRegion.map(
+                        MappedRegion.mapReceived(
                                 fd,
                                 place.mmapOffset(),
                                 place.size(),

@@ -205,7 +205,9 @@ final class VhostUserSession {
                 if (size > LOG_BYTES_MAX) {
                     throw new IllegalArgumentException("dirty log of " + size + " bytes");
                 }
-                var region = MappedRegion.map(fd(0), offset, size, MappedRegion.Access.READ_WRITE);
+                var region =
+                        MappedRegion.mapReceived(
+                                fd(0), offset, size, MappedRegion.Access.READ_WRITE);
                 Optional<MappedRegion> old = dirtyLog;
                 dirtyLog = Optional.of(region);
                 applyDirtyLog();
@@ -402,7 +404,7 @@ final class VhostUserSession {
         }
         try (MemFd made = get ? MemFd.create("blockwharf-inflight", size) : null) {
             var region =
-                    MappedRegion.map(
+                    MappedRegion.mapReceived(
                             get ? made.fd() : fd(0),
                             get ? 0 : request.offset(),
                             size,
