@@ -22,10 +22,12 @@ record PageLog(MemorySegment bits) implements DirtyLog {
             return;
         }
         long last = (address + length - 1) >>> PAGE_SHIFT;
-        for (long page = address >>> PAGE_SHIFT; page <= last; page++) {
+        for (long page = address >>> PAGE_SHIFT; page <= last; page = (page | 63) + 1) {
             long at = (page >>> 6) << 3;
             if (at <= bits.byteSize() - 8) { // a page beyond the log is not guest memory
-                WORD.getAndBitwiseOr(bits, at, 1L << (page & 63));
+                long from = -1L << (page & 63);
+                long to = (page | 63) <= last ? -1L : -1L >>> (63 - (last & 63));
+                WORD.getAndBitwiseOr(bits, at, from & to);
             }
         }
     }

@@ -39,6 +39,9 @@ public final class BlkQueueServer implements AutoCloseable {
     /** From so many requests at a time on, reads are submitted together. */
     private static final int BATCH = 4;
 
+    /** The most bytes of a read or write, as QEMU has it: its memory can be the same many times. */
+    private static final long TRANSFER_MAX = VirtioBlk.SIZE_MAX;
+
     private static final int HEADER_BYTES = 16;
     private static final int RANGE_BYTES = 16;
     private static final int RANGE_FLAG_UNMAP = 1;
@@ -56,6 +59,10 @@ public final class BlkQueueServer implements AutoCloseable {
         final MemorySegment scratch;
         int type;
         long written;
+
+        /** See {@link DescriptorChain#touched}. */
+        long touched;
+
         int range;
         int ranges;
 
@@ -230,6 +237,7 @@ public final class BlkQueueServer implements AutoCloseable {
         request.type = header.get(U32, at);
         long sector = header.get(U64, at + 8);
         request.written = 0;
+        request.touched = 0;
         if (device.refusing()) {
             finish(request, BlkStatus.of(Errno.ESHUTDOWN));
             return;
@@ -240,6 +248,7 @@ public final class BlkQueueServer implements AutoCloseable {
                     request.data.slice(writable, 0, writable.byteCount() - 1);
                     long offset = offset(sector, request.data.byteCount());
                     request.written = request.data.byteCount();
+                    request.touched = request.written;
                     if (!together && device.node().tryRead(offset, request.data)) {
                         finish(request, BlkStatus.OK);
                     } else {
@@ -261,6 +270,7 @@ public final class BlkQueueServer implements AutoCloseable {
                     long length = Math.min(writable.byteCount() - 1, VirtioBlk.ID_BYTES);
                     request.data.slice(writable, 0, length).copyFrom(device.id(), 0);
                     request.written = length;
+                    request.touched = length;
                     finish(request, BlkStatus.OK);
                 }
                 case TYPE_DISCARD, TYPE_WRITE_ZEROES -> {
@@ -297,7 +307,8 @@ public final class BlkQueueServer implements AutoCloseable {
     private long offset(long sector, long length) throws BlockIoException {
         long capacity = device.capacity();
         int blockSectors = device.blockSize() / VirtioBlk.SECTOR_BYTES;
-        if (length % device.blockSize() != 0
+        if (length > TRANSFER_MAX
+                || length % device.blockSize() != 0
                 || sector % blockSectors != 0
                 || Long.compareUnsigned(sector, capacity) > 0
                 || length / VirtioBlk.SECTOR_BYTES > capacity - sector) {
@@ -401,6 +412,7 @@ public final class BlkQueueServer implements AutoCloseable {
     }
 
     private void giveBack(Request request) {
+        request.chain.touched(request.touched);
         queue.complete(request.chain, request.written);
         free.addLast(request);
     }

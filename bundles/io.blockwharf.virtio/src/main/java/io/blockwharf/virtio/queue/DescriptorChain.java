@@ -17,6 +17,9 @@ public final class DescriptorChain {
     int id;
     int descriptors;
 
+    /** What {@link #touched} was told. */
+    private long touched;
+
     /** Where a packed queue's log has it. */
     int logEntry;
 
@@ -58,6 +61,7 @@ public final class DescriptorChain {
         readable.clear();
         writable.clear();
         writableDescriptors = 0;
+        touched = Long.MAX_VALUE;
     }
 
     /** Appends one descriptor. */
@@ -87,8 +91,21 @@ public final class DescriptorChain {
         }
     }
 
-    /** Reports all writable bytes to a log: parts that are written are not always the first. */
+    /**
+     * Tells how many bytes of the writable part may have been written from its beginning, besides
+     * the last one. All of them, if it is not told: a chain of a few descriptors can have hundreds
+     * of gibibytes, which takes seconds to log.
+     */
+    public void touched(long bytes) {
+        touched = bytes;
+    }
+
+    /** Reports the writable bytes that may have been written to a log. */
     public void logAll(DirtyLog log) {
-        log(log, Long.MAX_VALUE);
+        log(log, touched);
+        if (touched != Long.MAX_VALUE && writableDescriptors > 0) {
+            int last = writableDescriptors - 1;
+            log.written(writtenAddress[last] + writtenLength[last] - 1, 1);
+        }
     }
 }

@@ -12,6 +12,7 @@ import io.blockwharf.testing.Allocation;
 import io.blockwharf.virtio.queue.FakeVirtqueue;
 import io.blockwharf.virtio.queue.FakeVirtqueue.Part;
 import io.blockwharf.virtio.queue.FakeVirtqueue.Used;
+import io.blockwharf.virtio.queue.GuestMemory;
 import io.blockwharf.virtio.queue.InFlightLog;
 import io.blockwharf.virtio.queue.SharedMemory;
 import io.blockwharf.virtio.queue.Virtqueue;
@@ -19,6 +20,7 @@ import io.blockwharf.virtio.queue.VirtqueueException;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -26,12 +28,17 @@ import org.junit.jupiter.params.provider.ValueSource;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileChannel.MapMode;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
+import java.util.concurrent.atomic.AtomicLong;
 
 /** VIRTIO 1.3 section 5.2.6: requests, through a queue, to a node. */
 class BlkQueueServerTest {
@@ -590,6 +597,61 @@ class BlkQueueServerTest {
         assertFalse(server.arm(), "something came in between");
         assertTrue(server.poll());
         assertEquals(OK, status(3));
+    }
+
+    /** What the device cannot have written is not logged, however long the driver says it is. */
+    @ParameterizedTest(name = "type {0}, sector {1}: {2} bytes logged")
+    @CsvSource({"0, 0, 8193", "0, 999999, 1", "8, 0, 21", "4, 0, 1", "1, 0, 1", "99, 0, 1"})
+    void onlyWhatMayBeWrittenIsLogged(int type, long sector, long bytes) throws Exception {
+        var queue = split.device(memory, FEATURES, 0);
+        var logged = new AtomicLong();
+        queue.dirtyLog(
+                (address, length) -> {
+                    if (address >= FakeVirtqueue.BUFFERS) { // not the ring
+                        logged.addAndGet(length);
+                    }
+                });
+        server =
+                new BlkQueueServer(
+                        new VirtioBlk(node, true, 512, 1, "serial"), queue, () -> notifications++);
+        request(0, type, sector, in(0, 4096), in(0, 4096));
+        serveAll();
+        assertEquals(bytes, logged.get());
+    }
+
+    /** Its memory may be the same many times; it would take minutes, and end when it likes. */
+    @Test
+    void aRequestOfTwoGigabytesFails(@TempDir Path folder) throws Exception {
+        node.resize(1L << 43);
+        long huge = 1L << 40;
+        try (var file =
+                FileChannel.open(
+                        folder.resolve("sparse"),
+                        StandardOpenOption.CREATE,
+                        StandardOpenOption.READ,
+                        StandardOpenOption.WRITE)) {
+            var region =
+                    new GuestMemory.Region(
+                            huge, file.map(MapMode.READ_WRITE, 0, 1L << 31, arena), true);
+            var guest =
+                    new SharedMemory(arena) {
+                        @Override
+                        public Region find(long address) {
+                            return region.contains(address) ? region : memory.find(address);
+                        }
+                    };
+            server =
+                    new BlkQueueServer(
+                            new VirtioBlk(node, true, 512, 1, "serial"),
+                            split.device(guest, FEATURES, 0),
+                            () -> notifications++);
+            request(0, IN, 0, new Part(huge, 1L << 31, true));
+            request(1, OUT, 0, new Part(huge, 1L << 31, false));
+            serveAll();
+            assertEquals(IOERR, status(0));
+            assertEquals(IOERR, status(1));
+            assertEquals(List.of(), node.calls);
+        }
     }
 
     @Test

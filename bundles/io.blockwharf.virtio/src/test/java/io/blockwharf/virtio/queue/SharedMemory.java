@@ -5,7 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.List;
 
 /** Guest memory for tests: two regions with a gap between them, and one that is read-only. */
-public final class SharedMemory extends GuestMemory {
+public class SharedMemory extends GuestMemory {
     /** The driver's address of the first region. */
     public static final long BASE = 0x1_0000_0000L;
 
@@ -30,7 +30,7 @@ public final class SharedMemory extends GuestMemory {
     }
 
     @Override
-    protected Region find(long address) {
+    public Region find(long address) {
         return regions.stream().filter(r -> r.contains(address)).findFirst().orElse(Region.NONE);
     }
 
