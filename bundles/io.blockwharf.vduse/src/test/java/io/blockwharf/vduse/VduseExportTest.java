@@ -13,6 +13,7 @@ import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.testing.TestIoThread;
 import io.blockwharf.virtio.blk.MemoryNode;
+import io.blockwharf.virtio.blk.VirtioBlk;
 import io.blockwharf.virtio.queue.FakeVirtqueue;
 import io.blockwharf.virtio.queue.FakeVirtqueue.Part;
 import io.blockwharf.virtio.queue.FakeVirtqueue.Used;
@@ -51,7 +52,8 @@ class VduseExportTest {
                             (_, _, _) -> null);
     private static final int DISK = 1 << 20;
     private static final int SIZE = 16;
-    private static final long FEATURES = Virtqueue.F_VERSION_1 | Virtqueue.F_EVENT_IDX;
+    private static final long FEATURES =
+            Virtqueue.F_VERSION_1 | Virtqueue.F_EVENT_IDX | VirtioBlk.F_FLUSH;
     private static final String NAME = "disk0";
     private static final int IN = 0;
     private static final int OUT = 1;

@@ -67,7 +67,8 @@ class VhostUserSessionTest {
     private static final int SIZE = 16;
     private static final int QUEUES = 2;
     private static final long RING = Virtqueue.F_VERSION_1 | Virtqueue.F_EVENT_IDX;
-    private static final long NEGOTIATED = RING | ProtocolFeatures.F_PROTOCOL_FEATURES;
+    private static final long NEGOTIATED =
+            RING | VirtioBlk.F_FLUSH | ProtocolFeatures.F_PROTOCOL_FEATURES;
     private static final ValueLayout.OfInt U32 = ValueLayout.JAVA_INT_UNALIGNED;
     private static final ValueLayout.OfLong U64 = ValueLayout.JAVA_LONG_UNALIGNED;
 

@@ -24,9 +24,9 @@ import java.util.Optional;
  * <p>A read or write is tried inline first, unless there are many reads and the node's queue takes
  * them better together; what would block, and everything that is slow by nature, goes through a
  * {@link BlockQueue} and completes later and out of order. What was finished in one call is given
- * back together, with one notification; where the driver wants it {@link Virtqueue#inOrder}, what
- * is finished waits for what was taken before it. Nothing is allocated for a request once as many
- * have been in flight as ever are.
+ * back together, with one notification; where the driver wants it {@link Virtqueue#F_IN_ORDER in
+ * order}, what is finished waits for what was taken before it. Nothing is allocated for a request
+ * once as many have been in flight as ever are.
  */
 public final class BlkQueueServer implements AutoCloseable {
     private static final int TYPE_IN = 0;
@@ -81,6 +81,10 @@ public final class BlkQueueServer implements AutoCloseable {
     private final VirtioBlk device;
     private final Virtqueue queue;
     private final Runnable notification;
+
+    /** Flags of all writes. */
+    private final int writeFlags;
+
     private final BlockQueue blocking;
     private final Arena arena = Arena.ofShared();
     private final Request[] requests;
@@ -113,10 +117,16 @@ public final class BlkQueueServer implements AutoCloseable {
         this.queue = queue;
         this.turn = queue.size();
         this.notification = notification;
+        // Section 5.2.6.2: a driver that knows of no write cache takes what is written for stable.
+        boolean knowsCache = queue.negotiated(VirtioBlk.F_FLUSH | VirtioBlk.F_CONFIG_WCE);
+        writeFlags = knowsCache ? 0 : RequestFlags.FUA;
         int depth = Math.min(queue.size(), 1024);
         this.requests = new Request[depth];
         this.free = new ArrayDeque<>(depth);
-        this.order = queue.inOrder() ? Optional.of(new ArrayDeque<>(depth)) : Optional.empty();
+        this.order =
+                queue.negotiated(Virtqueue.F_IN_ORDER)
+                        ? Optional.of(new ArrayDeque<>(depth))
+                        : Optional.empty();
         this.blocking = device.node().openQueue(depth);
     }
 
@@ -259,10 +269,10 @@ public final class BlkQueueServer implements AutoCloseable {
                     request.data.slice(readable, HEADER_BYTES, readable.byteCount() - HEADER_BYTES);
                     long offset = offset(sector, request.data.byteCount());
                     checkWritable();
-                    if (device.node().tryWrite(offset, request.data, 0)) {
+                    if (device.node().tryWrite(offset, request.data, writeFlags)) {
                         finish(request, BlkStatus.OK);
                     } else {
-                        blocking.write(request.cookie, offset, request.data, 0);
+                        blocking.write(request.cookie, offset, request.data, writeFlags);
                     }
                 }
                 case TYPE_FLUSH -> blocking.flush(request.cookie);
@@ -360,7 +370,7 @@ public final class BlkQueueServer implements AutoCloseable {
                     request.cookie,
                     offset,
                     length,
-                    (flags & RANGE_FLAG_UNMAP) != 0 ? RequestFlags.MAY_UNMAP : 0);
+                    writeFlags | ((flags & RANGE_FLAG_UNMAP) != 0 ? RequestFlags.MAY_UNMAP : 0));
         }
     }
 

@@ -22,7 +22,10 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
     /** Feature bit VIRTIO_F_RING_PACKED, section 6. */
     public static final long F_RING_PACKED = 1L << 34;
 
-    /** Feature bit VIRTIO_F_IN_ORDER, section 6. */
+    /**
+     * Feature bit VIRTIO_F_IN_ORDER, section 6: buffers have to be given back in the order in which
+     * they were taken (2.7.9 and 2.8.8), which is the caller's to do.
+     */
     public static final long F_IN_ORDER = 1L << 35;
 
     /** Flags of a descriptor, sections 2.7.5 and 2.8.1. */
@@ -40,15 +43,15 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
     final int size;
     final boolean eventIdx;
     final boolean indirect;
-    private final boolean inOrder;
+    private final long features;
     DirtyLog dirtyLog = DirtyLog.NONE;
 
     Virtqueue(GuestMemory memory, int size, long features) {
         this.memory = memory;
         this.size = size;
+        this.features = features;
         this.eventIdx = (features & F_EVENT_IDX) != 0;
         this.indirect = (features & F_INDIRECT_DESC) != 0;
-        this.inOrder = (features & F_IN_ORDER) != 0;
     }
 
     /** The number of ring entries. */
@@ -56,12 +59,9 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
         return size;
     }
 
-    /**
-     * Whether buffers have to be given back in the order in which they were taken, one by one
-     * (sections 2.7.9 and 2.8.8): that was negotiated, and it is the caller's to do.
-     */
-    public final boolean inOrder() {
-        return inOrder;
+    /** Whether one of these feature bits was negotiated. */
+    public final boolean negotiated(long bits) {
+        return (features & bits) != 0;
     }
 
     /** Sends what the device writes to guest memory to a log from now on. */

@@ -8,6 +8,7 @@ import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.block.Extent;
 import io.blockwharf.api.block.IoVector;
 import io.blockwharf.api.block.Permission;
+import io.blockwharf.api.block.RequestFlags;
 import io.blockwharf.testing.TestQueue;
 
 import java.lang.foreign.Arena;
@@ -129,7 +130,7 @@ public final class MemoryNode implements BlockNode {
 
     @Override
     public void write(long offset, IoVector from, int flags) throws BlockIoException {
-        call("write");
+        call((flags & RequestFlags.FUA) != 0 ? "durable write" : "write");
         from.copyTo(bytes, offset);
     }
 
