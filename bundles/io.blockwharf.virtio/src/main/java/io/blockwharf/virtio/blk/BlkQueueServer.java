@@ -39,6 +39,9 @@ public final class BlkQueueServer implements AutoCloseable {
     /** From so many requests at a time on, reads are submitted together. */
     private static final int BATCH = 4;
 
+    /** Requests that a queue has in any case, see {@link RequestBudget}. */
+    static final int FEW = 8;
+
     /** The most bytes of a read or write, as QEMU has it: its memory can be the same many times. */
     private static final long TRANSFER_MAX = VirtioBlk.SIZE_MAX;
 
@@ -207,7 +210,8 @@ public final class BlkQueueServer implements AutoCloseable {
     }
 
     private boolean exhausted() {
-        return free.isEmpty() && made == requests.length;
+        return free.isEmpty()
+                && (made == requests.length || made >= FEW && !device.requests.hasMore());
     }
 
     private Request take() {
@@ -215,6 +219,9 @@ public final class BlkQueueServer implements AutoCloseable {
         if (request == null) {
             request = new Request(made, arena);
             requests[made++] = request;
+            if (made > FEW) {
+                device.requests.take();
+            }
         }
         return request;
     }
@@ -459,6 +466,7 @@ public final class BlkQueueServer implements AutoCloseable {
     @Override
     public void close() {
         blocking.close();
+        device.requests.giveBack(Math.max(0, made - FEW));
         arena.close();
     }
 }

@@ -93,6 +93,9 @@ public final class VirtioBlk {
     private final byte[] id;
     private volatile boolean refusing;
 
+    /** What the requests of all its queues take of {@link RequestBudget}. */
+    final RequestBudget.Share requests = RequestBudget.OF_THE_PROCESS.share();
+
     /**
      * The block size that an export's option {@code logical-block-size} asks for.
      *

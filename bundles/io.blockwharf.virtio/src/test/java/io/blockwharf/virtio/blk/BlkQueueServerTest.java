@@ -680,6 +680,73 @@ class BlkQueueServerTest {
         assertEquals(List.of(write, write, "zero 4096+4096/" + flags), node.calls);
     }
 
+    /** Queues with nothing left of the heap's share go on with a few requests at a time. */
+    @Test
+    void aQueueGoesOnWhenTooManyRequestsAreKept() throws Exception {
+        var device = new VirtioBlk(node, true, 512, 1, "serial");
+        var queue = new FakeVirtqueue.Split(memory.bytes(), 64, FEATURES);
+        int taken = 0;
+        for (; device.requests.hasMore(); taken++) {
+            device.requests.take();
+        }
+        try {
+            server =
+                    new BlkQueueServer(
+                            device, queue.device(memory, FEATURES, 0), () -> notifications++);
+            node.held = true;
+            int more = 2 * BlkQueueServer.FEW;
+            for (int i = 0; i < more; i++) {
+                memory.bytes().set(U32, at(0), FLUSH);
+                queue.add(
+                        List.of(
+                                new Part(address(0, 0), 16, false),
+                                new Part(address(0, STATUS), 1, true)));
+            }
+            serveAll();
+            assertEquals(BlkQueueServer.FEW, node.heldBack());
+            assertEquals(BlkQueueServer.FEW, server.inFlight());
+            for (int i = 0; i < more; i++) {
+                node.release(0);
+                serveAll();
+                assertEquals(Math.min(BlkQueueServer.FEW, more - 1 - i), node.heldBack());
+            }
+        } finally {
+            device.requests.giveBack(taken);
+        }
+    }
+
+    /** What a queue has kept is for others to use when it is closed. */
+    @Test
+    void aClosedQueueGivesItsRequestsBack() throws Exception {
+        var device = new VirtioBlk(node, true, 512, 1, "serial");
+        int before = left(device);
+        serve(device, 0);
+        node.held = true;
+        int head = request(0, FLUSH, 0);
+        for (int i = 1; i < SIZE; i++) {
+            split.available(head);
+        }
+        serveAll();
+        assertEquals(SIZE, node.heldBack());
+        assertTrue(left(device) < before);
+        for (int i = 0; i < SIZE; i++) {
+            node.release(0);
+        }
+        serveAll();
+        server.close();
+        server = null;
+        assertEquals(before, left(device));
+    }
+
+    private static int left(VirtioBlk device) {
+        int count = 0;
+        for (; device.requests.hasMore(); count++) {
+            device.requests.take();
+        }
+        device.requests.giveBack(count);
+        return count;
+    }
+
     @Test
     void aResizeIsSeenByTheNextRequest() throws Exception {
         var device = new VirtioBlk(node, true, 512, 1, "");
