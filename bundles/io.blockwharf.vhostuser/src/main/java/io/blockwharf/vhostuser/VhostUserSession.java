@@ -104,13 +104,18 @@ final class VhostUserSession {
             dirtyLog.ifPresent(MappedRegion::close);
             inFlight.ifPresent(MappedRegion::close);
             descriptors.close();
-            socket.close();
+            closeSocket();
             arena.close();
         }
     }
 
+    /** Never in the middle of {@link #shutdown}, which would end another one of that number. */
+    private synchronized void closeSocket() {
+        socket.close();
+    }
+
     /** Disconnects the front end. From any thread. */
-    void shutdown() {
+    synchronized void shutdown() {
         socket.shutdown();
     }
 
