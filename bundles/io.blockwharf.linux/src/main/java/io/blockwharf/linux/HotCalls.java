@@ -19,8 +19,8 @@ import java.lang.invoke.MethodType;
  * compiler makes do without that object changes from one compilation to the next (seen: 40 bytes
  * for each wait). So a call that may be repeated when it has failed is made without; if it fails it
  * is made once more to learn why. Calls on sockets may not: an error is reported once, and a second
- * call would find the end of the stream. Nor may a read that would have to wait: it starts to fetch
- * what it did not find.
+ * call would find the end of the stream. Nor may a read that would have to wait, which starts to
+ * fetch what it did not find, nor a durable write, whose error is reported once, too.
  *
  * <p>All are bound with one shape, six {@code long}s in and one out, as the kernel itself sees
  * them: the linker makes code per shape, which takes tens of milliseconds of a start. A function
@@ -42,6 +42,7 @@ final class HotCalls {
     private static final MethodHandle PREADV2 = capturing("preadv2");
     private static final MethodHandle PWRITEV2 = capturing("pwritev2");
     private static final MethodHandle TRY_PREADV2 = plain("preadv2");
+    private static final MethodHandle TRY_PWRITEV2 = plain("pwritev2");
     private static final MethodHandle LSEEK = capturing("lseek");
     private static final MethodHandle RECV = capturing("recv");
     private static final MethodHandle SEND = capturing("send");
@@ -143,11 +144,13 @@ final class HotCalls {
     }
 
     static long preadv2(int fd, long iovecs, int count, long position, int flags) {
-        return call(PREADV2, fd, iovecs, count, position, flags, 0);
+        long n = flags == 0 ? attempt(TRY_PREADV2, fd, iovecs, count, position, 0, 0) : -1;
+        return n >= 0 ? n : call(PREADV2, fd, iovecs, count, position, flags, 0);
     }
 
     static long pwritev2(int fd, long iovecs, int count, long position, int flags) {
-        return call(PWRITEV2, fd, iovecs, count, position, flags, 0);
+        long n = flags == 0 ? attempt(TRY_PWRITEV2, fd, iovecs, count, position, 0, 0) : -1;
+        return n >= 0 ? n : call(PWRITEV2, fd, iovecs, count, position, flags, 0);
     }
 
     /** For who does not want to know why: below zero if there is any reason not to. */
