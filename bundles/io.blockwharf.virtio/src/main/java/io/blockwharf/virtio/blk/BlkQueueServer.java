@@ -323,10 +323,10 @@ public final class BlkQueueServer implements AutoCloseable {
     /** Section 5.2.6.1: whole blocks inside the device. */
     private long offset(long sector, long length) throws BlockIoException {
         long capacity = device.capacity();
-        int blockSectors = device.blockSize() / VirtioBlk.SECTOR_BYTES;
+        long inBlock = device.blockSize() - 1; // a power of two
         if (length > TRANSFER_MAX
-                || length % device.blockSize() != 0
-                || sector % blockSectors != 0
+                || (length & inBlock) != 0
+                || (sector & inBlock / VirtioBlk.SECTOR_BYTES) != 0
                 || Long.compareUnsigned(sector, capacity) > 0
                 || length / VirtioBlk.SECTOR_BYTES > capacity - sector) {
             throw OUT_OF_RANGE;

@@ -163,8 +163,7 @@ public final class VirtioBlk {
 
     /** The size that the driver sees, in sectors: whole logical blocks. */
     public long capacity() {
-        long length = node.length();
-        return (length - length % blockSize) / SECTOR_BYTES;
+        return (node.length() & -(long) blockSize) / SECTOR_BYTES;
     }
 
     /** The feature bits that the device and its queues offer. */
