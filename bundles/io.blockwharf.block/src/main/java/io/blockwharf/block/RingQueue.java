@@ -22,15 +22,13 @@ import java.util.concurrent.TimeUnit;
  * Requests to a file through a ring of their own. What a ring cannot do (discards of block devices,
  * zeroes where the host has no way for them) goes to a few threads, whose completions come back
  * through the ring; only that allocates.
+ *
+ * <p>With nothing in flight the ring has nothing to tell: then {@link #fd} stays unreadable, and
+ * nobody need ask.
  */
 final class RingQueue implements BlockQueue {
     /** Cookie of the request that waits for {@link #asideDone}; slots are not negative. */
     private static final long ASIDE = -1;
-
-    /**
-     * Cookie of the request that makes {@link #fd} readable for those finished without the ring.
-     */
-    private static final long NUDGE = -2;
 
     private static final int ASIDE_THREADS = 4;
     private static final long ASIDE_IDLE_SECONDS = 5;
@@ -44,7 +42,9 @@ final class RingQueue implements BlockQueue {
         WRITE,
         FLUSH,
         DISCARD,
-        WRITE_ZEROES
+        WRITE_ZEROES,
+        /** Its result was known before. */
+        NOTHING
     }
 
     private record Aside(int slot, Errno result) {}
@@ -66,12 +66,11 @@ final class RingQueue implements BlockQueue {
     private final int[] free;
     private int freeCount;
 
-    /** Requests that have no need of the ring to be completed; their slots. */
+    /** Requests that are to be reported; their slots. */
     private final int[] finished;
 
     private final Errno[] results;
     private int finishedCount;
-    private boolean nudging;
 
     // Made when they are needed
     private ThreadPoolExecutor aside;
@@ -102,7 +101,7 @@ final class RingQueue implements BlockQueue {
             free[i] = depth - 1 - i;
         }
         freeCount = depth;
-        ring = IoUring.open(depth + 2); // one more waits for the threads, one nudges
+        ring = IoUring.open(depth + 1); // one more waits for the threads
         try {
             ring.registerFiles(image.file().fd());
         } catch (LinuxException e) {
@@ -266,13 +265,11 @@ final class RingQueue implements BlockQueue {
                 if (cookie == ASIDE) {
                     asideArmed = false;
                     asideDone.clear();
-                } else if (cookie == NUDGE) {
-                    nudging = false;
+                    collectAside();
                 } else {
                     completed((int) cookie, ring.result());
                 }
             }
-            collectAside();
         } catch (LinuxException e) {
             throw new UncheckedIOException(e);
         }
@@ -286,15 +283,13 @@ final class RingQueue implements BlockQueue {
         return reported;
     }
 
-    /** Finishes a request outside {@link #reap}, whose caller may wait for {@link #fd} first. */
+    /** Gives a request to the ring that has no need of it: who waits for {@link #fd} is told. */
     private void finishEarly(int slot, Errno result) {
-        finish(slot, result);
-        if (!nudging) {
-            nudging = true;
-            makeRoom();
-            ring.nop(NUDGE, 0);
-            started();
-        }
+        operations[slot] = Operation.NOTHING;
+        results[slot] = result;
+        makeRoom();
+        ring.nop(slot, 0);
+        started();
     }
 
     private void finish(int slot, Errno result) {
@@ -320,6 +315,7 @@ final class RingQueue implements BlockQueue {
                 finish(slot, missing ? Errno.OK : errno(answer));
             }
             case WRITE_ZEROES -> zeroed(slot, answer);
+            case NOTHING -> finish(slot, results[slot]);
         }
     }
 
@@ -364,6 +360,8 @@ final class RingQueue implements BlockQueue {
             return Errno.OK;
         } catch (LinuxException e) {
             return Errno.of(e.errno());
+        } catch (InternalError e) {
+            return Errno.EIO; // the virtual machine's word for memory whose owner took it away
         }
     }
 
@@ -443,9 +441,13 @@ final class RingQueue implements BlockQueue {
         }
     }
 
+    /**
+     * After the ring has told that there are some: results taken sooner would leave it waiting for
+     * a signal that nobody asks for. One that comes later than its result only wakes in vain.
+     */
     private void collectAside() {
         Aside each;
-        while (asideInFlight > 0 && (each = asideResults.poll()) != null) {
+        while ((each = asideResults.poll()) != null) {
             asideInFlight--;
             finish(each.slot(), each.result());
         }
@@ -461,16 +463,10 @@ final class RingQueue implements BlockQueue {
                 }
                 reap((_, _) -> {});
             }
-            if (asideArmed) { // a late signal may have left it waiting
-                asideDone.signal();
-                enter(1);
-            }
-        } catch (LinuxException e) {
-            throw new UncheckedIOException(e);
         } finally {
             ring.close();
             if (aside != null) {
-                aside.shutdown();
+                aside.close(); // not before the last signal was given
                 asideDone.close();
             }
         }
