@@ -64,10 +64,16 @@ class NodeHandle implements BlockNode {
     private boolean closed;
     private WorkerPool workers;
 
-    // What each write asks. Written under the control lock or by the user itself.
-    private boolean writable;
-    private boolean writesStraight;
-    private int forcedFlags;
+    /*
+     * What each write asks. The first two are written under the control lock, and not always with
+     * the gate closed; the flags by the user itself, while its I/O threads serve. Volatile, as what
+     * requests look at in a node: a write that begins after a change (after the answer to the guest
+     * that switched its cache off, say) finds it. Writes only load them, which on x86 is an ordinary
+     * load, and on ARM one that does not wait for earlier stores.
+     */
+    private volatile boolean writable;
+    private volatile boolean writesStraight;
+    private volatile int forcedFlags;
 
     NodeHandle(
             BlockGraph graph,

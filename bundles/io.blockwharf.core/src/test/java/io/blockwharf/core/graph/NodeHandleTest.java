@@ -38,6 +38,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -180,6 +182,31 @@ class NodeHandleTest {
                         "write 0+512",
                         "write 0+512 fua"),
                 image.calls);
+    }
+
+    /**
+     * Compiled code must look each time: it would be free to keep what it has read of a plain field
+     * for as long as the loop lasts. The thread that looks gets the time to be compiled first.
+     */
+    @Test
+    @Timeout(60)
+    void aThreadThatServesSeesTheWriteCacheSwitched() throws Exception {
+        BlockNode node = open(new FakeImage(4096));
+        Thread serving =
+                Thread.ofPlatform()
+                        .daemon()
+                        .start(
+                                () -> {
+                                    while (node.writeCache()) {
+                                        // looks again
+                                    }
+                                });
+        ThreadMXBean times = ManagementFactory.getThreadMXBean();
+        while (times.getThreadCpuTime(serving.threadId()) < 500_000_000) {
+            Thread.sleep(10);
+        }
+        node.writeCache(false);
+        serving.join();
     }
 
     @Test
