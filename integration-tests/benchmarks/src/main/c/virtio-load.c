@@ -330,8 +330,8 @@ static void connect_to(const char *path)
     if (getsockopt(server, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0
             || clock_getcpuclockid(peer.pid, &server_clock) != 0) fail("the server's CPU time");
 
-    /* INDIRECT_DESC, EVENT_IDX, PROTOCOL_FEATURES, VERSION_1 */
-    uint64_t features = 1ull << 28 | 1ull << 29 | 1ull << 30 | 1ull << 32;
+    /* FLUSH (without it a device is to write through), INDIRECT_DESC, EVENT_IDX, PROTOCOL_FEATURES, VERSION_1 */
+    uint64_t features = 1ull << 9 | 1ull << 28 | 1ull << 29 | 1ull << 30 | 1ull << 32;
     if ((get(GET_FEATURES) & features) != features) fail("a feature is missing");
     if ((get(GET_PROTOCOL_FEATURES) & (F_REPLY_ACK | F_CONFIG)) != (F_REPLY_ACK | F_CONFIG)) fail("a feature is missing");
     uint64_t protocol = F_REPLY_ACK | F_CONFIG | 1;

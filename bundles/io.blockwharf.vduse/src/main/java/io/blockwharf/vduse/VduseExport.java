@@ -195,6 +195,7 @@ final class VduseExport implements BlockExport {
     /** Goes on where a process that has died, or left its device attached, has stopped. */
     private void takeOver() throws LinuxException {
         features = device.features();
+        disk.negotiated(features);
         device.config(config());
         if (startQueues()) {
             status = STATUS_DRIVER_OK;
@@ -330,6 +331,7 @@ final class VduseExport implements BlockExport {
             }
             memory.close();
             features = 0;
+            disk.reset();
         } else if (status == 0 && ending != Ending.NO) {
             return false; // no new users
         } else if ((value & STATUS_DRIVER_OK) != 0 && !isRunning()) {
@@ -338,6 +340,7 @@ final class VduseExport implements BlockExport {
                 log.warn("VDUSE device {}: the driver does not know VIRTIO 1", name);
                 return false;
             }
+            disk.negotiated(features);
             startQueues();
             statusDeadline = System.nanoTime() + STATUS_NANOS;
         }

@@ -27,6 +27,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.osgi.service.log.Logger;
 
 import java.lang.foreign.MemorySegment;
@@ -52,8 +53,7 @@ class VduseExportTest {
                             (_, _, _) -> null);
     private static final int DISK = 1 << 20;
     private static final int SIZE = 16;
-    private static final long FEATURES =
-            Virtqueue.F_VERSION_1 | Virtqueue.F_EVENT_IDX | VirtioBlk.F_FLUSH;
+    private static final long FEATURES = Virtqueue.F_VERSION_1 | Virtqueue.F_EVENT_IDX;
     private static final String NAME = "disk0";
     private static final int IN = 0;
     private static final int OUT = 1;
@@ -487,6 +487,31 @@ class VduseExportTest {
         device().attached = false;
         successor.requestShutdown();
         closes(successor);
+    }
+
+    /** VIRTIO 1.3 section 5.2.6.2, also for who takes the device over. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void aDriverThatDoesNotFlushGetsNoWriteCache(boolean flush) throws Exception {
+        BlockExport first = open();
+        assertTrue(node.writeCache());
+        long features = FEATURES | (flush ? VirtioBlk.F_FLUSH : 0);
+        device().attached = true;
+        var ring = new FakeVirtqueue.Split(device().bytes(), SIZE, features);
+        device().start(0, SIZE, features, ring.avail, ring.used);
+        assertEquals(flush, node.writeCache());
+        first.requestShutdown();
+        closes(first);
+
+        node.writeCache(true); // another handle on it
+        BlockExport second = open();
+        assertEquals(true, second.details().get("taken-over"));
+        assertEquals(flush, node.writeCache());
+        assertTrue(device().status(0));
+        assertTrue(node.writeCache(), "until the next driver has negotiated");
+        device().attached = false;
+        second.requestShutdown();
+        closes(second);
     }
 
     @Test

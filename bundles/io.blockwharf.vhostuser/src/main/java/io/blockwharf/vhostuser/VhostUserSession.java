@@ -1,5 +1,6 @@
 package io.blockwharf.vhostuser;
 
+import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.linux.Doorbell;
 import io.blockwharf.linux.EventFd;
 import io.blockwharf.linux.FdSocket;
@@ -99,6 +100,7 @@ final class VhostUserSession {
             log.error("vhost-user connection ended", e); // the next front end shall be served
         } finally {
             resetDevice();
+            device.forgetDriver();
             dropBackend();
             memory.retire(MemoryTable.EMPTY);
             dirtyLog.ifPresent(MappedRegion::close);
@@ -153,7 +155,7 @@ final class VhostUserSession {
             if (!handle(header, request) && ack) {
                 send(Codec.reply(header, 0));
             }
-        } catch (IllegalArgumentException | LinuxException e) {
+        } catch (IllegalArgumentException | LinuxException | BlockIoException e) {
             log.info("vhost-user {}: {}", request, e.getMessage());
             if (!ack) {
                 throw new VhostUserException(e.getMessage());
@@ -181,7 +183,7 @@ final class VhostUserSession {
 
     /** Carries a message out and tells whether it has a reply of its own, which was sent. */
     private boolean handle(Codec.Header header, Request request)
-            throws LinuxException, VhostUserException {
+            throws LinuxException, VhostUserException, BlockIoException {
         switch (request) {
             case Request.Plain(Type type) -> {
                 return plain(header, type);
@@ -291,6 +293,7 @@ final class VhostUserSession {
                             "features 0x%x were not offered".formatted(value & ~offered()));
                 }
                 features = value;
+                device.negotiated(value);
                 if ((value & ProtocolFeatures.F_PROTOCOL_FEATURES) == 0) {
                     // "Ring states": without the negotiation rings are enabled from the start.
                     for (Vring vring : vrings) {
@@ -466,6 +469,7 @@ final class VhostUserSession {
         }
         features = 0;
         status = 0;
+        device.reset();
     }
 
     /** What was in flight is forgotten; when the front end is only lost it must not be. */

@@ -16,6 +16,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.blockwharf.api.block.Errno;
 import io.blockwharf.linux.EventFd;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
@@ -67,8 +68,8 @@ class VhostUserSessionTest {
     private static final int SIZE = 16;
     private static final int QUEUES = 2;
     private static final long RING = Virtqueue.F_VERSION_1 | Virtqueue.F_EVENT_IDX;
-    private static final long NEGOTIATED =
-            RING | VirtioBlk.F_FLUSH | ProtocolFeatures.F_PROTOCOL_FEATURES;
+    private static final long NEGOTIATED = RING | ProtocolFeatures.F_PROTOCOL_FEATURES;
+    private static final long CACHED = NEGOTIATED | VirtioBlk.F_FLUSH | VirtioBlk.F_CONFIG_WCE;
     private static final ValueLayout.OfInt U32 = ValueLayout.JAVA_INT_UNALIGNED;
     private static final ValueLayout.OfLong U64 = ValueLayout.JAVA_LONG_UNALIGNED;
 
@@ -869,13 +870,62 @@ class VhostUserSessionTest {
         session.configChanged(); // and nobody is there any more
     }
 
+    /** SET_CONFIG of one byte or more. */
+    private static byte[] config(int offset, int flags, byte... bytes) {
+        return payload(12 + bytes.length)
+                .putInt(offset)
+                .putInt(bytes.length)
+                .putInt(flags)
+                .put(bytes)
+                .array();
+    }
+
+    /**
+     * VIRTIO 1.3 section 5.2.6.2; a front end that switches the dirty log does it while rings run.
+     */
     @Test
-    void theWriteCacheIsSwitchedByTheConfiguration() throws Exception {
+    void aDriverThatDoesNotFlushGetsNoWriteCache() throws Exception {
         negotiate(NEGOTIATED);
-        front.good(25, payload(13).putInt(32).putInt(1).putInt(0).put((byte) 0).array());
         assertFalse(node.writeCache());
-        front.good(25, payload(13).putInt(32).putInt(1).putInt(0).put((byte) 1).array());
+        front.good(2, u64(NEGOTIATED | ProtocolFeatures.F_LOG_ALL));
+        front.good(2, u64(NEGOTIATED));
+        assertFalse(node.writeCache());
+        assertEquals(1, node.cacheSwitches);
+        front.good(34, new byte[0]);
+        front.good(2, u64(NEGOTIATED | VirtioBlk.F_FLUSH));
         assertTrue(node.writeCache());
+        front.good(2, u64(NEGOTIATED));
+        assertFalse(node.writeCache());
+        front.close();
+        thread.join();
+        assertTrue(node.writeCache(), "the next front end's, until it negotiates");
+        reconnect();
+    }
+
+    /** A reset does not switch it: to pause its guest is one for QEMU, which keeps the field. */
+    @ParameterizedTest
+    @ValueSource(ints = {34, 39})
+    void theWriteCacheIsSwitchedByTheConfiguration(int reset) throws Exception {
+        negotiate(CACHED);
+        assertTrue(node.writeCache());
+        front.good(25, config(32, 0, (byte) 0));
+        assertFalse(node.writeCache());
+        assertEquals(List.of("flush"), node.calls);
+        front.good(reset, reset == 39 ? u64(0) : new byte[0]);
+        front.good(2, u64(CACHED));
+        assertFalse(node.writeCache());
+        front.good(25, config(32, 0, (byte) 1));
+        assertTrue(node.writeCache());
+
+        node.failure = Errno.EIO;
+        front.bad(25, config(32, 0, (byte) 0));
+        assertTrue(node.writeCache(), "the driver has to flush");
+        node.failure = Errno.OK;
+        front.good(25, config(32, 0, (byte) 0));
+        front.close();
+        thread.join();
+        assertTrue(node.writeCache(), "of the next front end");
+        reconnect();
     }
 
     @Test

@@ -85,9 +85,6 @@ public final class BlkQueueServer implements AutoCloseable {
     private final Virtqueue queue;
     private final Runnable notification;
 
-    /** Flags of all writes. */
-    private final int writeFlags;
-
     private final BlockQueue blocking;
     private final Arena arena = Arena.ofShared();
     private final Request[] requests;
@@ -120,9 +117,6 @@ public final class BlkQueueServer implements AutoCloseable {
         this.queue = queue;
         this.turn = queue.size();
         this.notification = notification;
-        // Section 5.2.6.2: a driver that knows of no write cache takes what is written for stable.
-        boolean knowsCache = queue.negotiated(VirtioBlk.F_FLUSH | VirtioBlk.F_CONFIG_WCE);
-        writeFlags = knowsCache ? 0 : RequestFlags.FUA;
         int depth = Math.min(queue.size(), 1024);
         this.requests = new Request[depth];
         this.free = new ArrayDeque<>(depth);
@@ -276,10 +270,10 @@ public final class BlkQueueServer implements AutoCloseable {
                     request.data.slice(readable, HEADER_BYTES, readable.byteCount() - HEADER_BYTES);
                     long offset = offset(sector, request.data.byteCount());
                     checkWritable();
-                    if (device.node().tryWrite(offset, request.data, writeFlags)) {
+                    if (device.node().tryWrite(offset, request.data, 0)) {
                         finish(request, BlkStatus.OK);
                     } else {
-                        blocking.write(request.cookie, offset, request.data, writeFlags);
+                        blocking.write(request.cookie, offset, request.data, 0);
                     }
                 }
                 case TYPE_FLUSH -> blocking.flush(request.cookie);
@@ -377,7 +371,7 @@ public final class BlkQueueServer implements AutoCloseable {
                     request.cookie,
                     offset,
                     length,
-                    writeFlags | ((flags & RANGE_FLAG_UNMAP) != 0 ? RequestFlags.MAY_UNMAP : 0));
+                    (flags & RANGE_FLAG_UNMAP) != 0 ? RequestFlags.MAY_UNMAP : 0);
         }
     }
 

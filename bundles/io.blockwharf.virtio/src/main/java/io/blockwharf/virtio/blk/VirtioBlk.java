@@ -1,5 +1,6 @@
 package io.blockwharf.virtio.blk;
 
+import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockNode;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.virtio.queue.Virtqueue;
@@ -13,8 +14,14 @@ import java.util.Optional;
 
 /**
  * A virtio-blk device: what it offers and how large it is. Shared by all queues of an export and
- * immutable, except that the node's size may change, that the driver may switch the node's write
+ * immutable, except that the node's size may change, that the driver decides about the node's write
  * cache, and that it may be told to {@link #refuse}.
+ *
+ * <p>The write cache is on if the driver can flush it ({@link #negotiated}), unless it has switched
+ * it off ({@link #setWriteback}) or the node was given with its cache off: nothing that a driver
+ * does turns that on. One thread at a time calls the methods that change the cache, the one that
+ * speaks with the transport's other side; requests may be under way, and each of them finds the
+ * cache on or off.
  */
 public final class VirtioBlk {
     /** The device's number, section 5.2.1. */
@@ -79,6 +86,9 @@ public final class VirtioBlk {
 
     private static final int MAX_BLOCK_BYTES = 2 << 20;
 
+    /** What tells whether a driver counts on a write cache, section 5.2.5.1. */
+    private static final long CACHE_FEATURES = F_FLUSH | F_CONFIG_WCE;
+
     private static final ValueLayout.OfShort U16 =
             ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfInt U32 =
@@ -91,10 +101,18 @@ public final class VirtioBlk {
     private final int blockSize;
     private final int queues;
     private final byte[] id;
+
+    /** Whether the node came with its write cache on: without it no driver gets one. */
+    private final boolean cached;
+
     private volatile boolean refusing;
 
     /** What the requests of all its queues take of {@link RequestBudget}. */
     final RequestBudget.Share requests = RequestBudget.OF_THE_PROCESS.share();
+
+    // Of the thread that speaks with the other side
+    private long cacheFeatures = CACHE_FEATURES;
+    private boolean writeback = true;
 
     /**
      * The block size that an export's option {@code logical-block-size} asks for.
@@ -127,7 +145,8 @@ public final class VirtioBlk {
     /**
      * A device.
      *
-     * @param node what it stores its data in; stays the caller's
+     * @param node what it stores its data in; stays the caller's, but its write cache is the
+     *     device's business from now on
      * @param writable whether the driver may write
      * @param blockSize the logical block size in bytes, a power of two from 512 to 2 MiB
      * @param queues how many request queues there are, 1 to 65535
@@ -139,6 +158,7 @@ public final class VirtioBlk {
         this.blockSize = blockSize;
         this.queues = queues;
         this.id = Arrays.copyOf(serial.getBytes(StandardCharsets.UTF_8), ID_BYTES);
+        this.cached = node.writeCache();
     }
 
     /** The node. */
@@ -221,8 +241,67 @@ public final class VirtioBlk {
         return refusing;
     }
 
-    /** Carries out a write of the driver to {@code writeback}, section 5.2.5. */
-    public void setWriteback(boolean writeback) {
-        node.writeCache(writeback);
+    /**
+     * The driver has accepted these features; those of other layers among them are ignored. A
+     * driver without F_FLUSH may take it that what is written is on stable storage (sections
+     * 5.2.5.1 and 5.2.6.2), so there is no write cache for it. The same features once more change
+     * nothing.
+     */
+    public void negotiated(long features) {
+        cacheFeatures = features & CACHE_FEATURES;
+        switchCache();
+    }
+
+    /**
+     * The device is reset: until a driver has negotiated, the configuration space shows what it
+     * will find if it accepts all features. What was written to {@code writeback} stays, as section
+     * 5.2.5 allows: front ends keep a copy of that field, which they neither drop at a reset, nor
+     * tell us of again when all they did was to pause their guest.
+     */
+    public void reset() {
+        negotiated(CACHE_FEATURES);
+    }
+
+    /**
+     * Carries out a write of the driver to {@code writeback}, section 5.2.5. When the cache is
+     * switched off, what it holds is flushed: a driver flushes no more from then on.
+     *
+     * @throws BlockIoException if that flush fails; the cache is as it was
+     */
+    public void setWriteback(boolean on) throws BlockIoException {
+        boolean before = writeback;
+        boolean cache = node.writeCache();
+        writeback = on;
+        switchCache();
+        if (writable && cache && !node.writeCache()) {
+            try {
+                node.flush();
+            } catch (BlockIoException e) {
+                writeback = before;
+                switchCache();
+                throw e;
+            }
+        }
+    }
+
+    /** What was written to {@code writeback} last; true if nothing was. */
+    public boolean writeback() {
+        return writeback;
+    }
+
+    /** Another driver, which knows nothing of this one, finds the device as it was at first. */
+    public void forgetDriver() {
+        writeback = true;
+        reset();
+    }
+
+    private void switchCache() {
+        boolean flushes = (cacheFeatures & F_FLUSH) != 0;
+        boolean switches = (cacheFeatures & F_CONFIG_WCE) != 0;
+        // 5.2.5.2: with F_CONFIG_WCE alone writeback is 0 at first; here it stays so
+        boolean on = cached && flushes && (writeback || !switches);
+        if (on != node.writeCache()) {
+            node.writeCache(on);
+        }
     }
 }

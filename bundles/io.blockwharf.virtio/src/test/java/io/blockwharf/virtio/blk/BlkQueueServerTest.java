@@ -57,8 +57,7 @@ class BlkQueueServerTest {
     private static final int SIZE = 16;
     private static final long DISK = 1 << 20;
     private static final long SECTORS = DISK / 512;
-    private static final long RING = Virtqueue.F_INDIRECT_DESC | Virtqueue.F_EVENT_IDX;
-    private static final long FEATURES = RING | VirtioBlk.F_FLUSH;
+    private static final long FEATURES = Virtqueue.F_INDIRECT_DESC | Virtqueue.F_EVENT_IDX;
 
     /** A request's own memory: header, status, then data. */
     private static final int ROOM = 0x4000;
@@ -653,31 +652,6 @@ class BlkQueueServerTest {
             assertEquals(IOERR, status(1));
             assertEquals(List.of(), node.calls);
         }
-    }
-
-    /** Section 5.2.6.2: for whom a write is stable once it is completed. */
-    @ParameterizedTest
-    @CsvSource({"0, durable", "512, ''", "2048, ''", "2560, ''"}) // F_FLUSH, F_CONFIG_WCE
-    void withoutACacheThatItKnowsADriversWritesAreStable(long features, String how)
-            throws Exception {
-        String write = (how + " write").strip();
-        int flags = RequestFlags.MAY_UNMAP | (how.isEmpty() ? 0 : RequestFlags.FUA);
-        server =
-                new BlkQueueServer(
-                        new VirtioBlk(node, true, 512, 1, "serial"),
-                        split.device(memory, RING | features, 0),
-                        () -> notifications++);
-        request(0, OUT, 0, out(0, 512));
-        serveAll();
-        node.cold = true;
-        request(1, OUT, 0, out(1, 512));
-        serveAll();
-        memory.bytes().set(U64, at(2) + DATA, 8);
-        memory.bytes().set(U32, at(2) + DATA + 8, 8);
-        memory.bytes().set(U32, at(2) + DATA + 12, 1);
-        request(2, WRITE_ZEROES, 0, out(2, 16));
-        serveAll();
-        assertEquals(List.of(write, write, "zero 4096+4096/" + flags), node.calls);
     }
 
     /** Queues with nothing left of the heap's share go on with a few requests at a time. */

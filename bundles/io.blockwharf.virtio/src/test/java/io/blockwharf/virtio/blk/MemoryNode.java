@@ -43,6 +43,9 @@ public final class MemoryNode implements BlockNode {
     /** What every request fails with. */
     public volatile Errno failure = Errno.OK;
 
+    /** How often the write cache was set. */
+    public volatile int cacheSwitches;
+
     private final List<Runnable> heldBack = new ArrayList<>();
     private volatile long length;
     private volatile boolean writeCache = true;
@@ -92,6 +95,7 @@ public final class MemoryNode implements BlockNode {
     @Override
     public void writeCache(boolean enabled) {
         writeCache = enabled;
+        cacheSwitches++;
     }
 
     @Override

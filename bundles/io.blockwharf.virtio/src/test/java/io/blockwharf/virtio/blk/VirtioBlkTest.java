@@ -1,9 +1,13 @@
 package io.blockwharf.virtio.blk;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.blockwharf.api.block.BlockIoException;
 import io.blockwharf.api.block.BlockLimits;
+import io.blockwharf.api.block.Errno;
 import io.blockwharf.api.qmp.QmpException;
 
 import org.junit.jupiter.api.Test;
@@ -13,9 +17,10 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.List;
 import java.util.Optional;
 
-/** VIRTIO 1.3 sections 5.2.3 and 5.2.4: features and configuration space. */
+/** VIRTIO 1.3 sections 5.2.3 to 5.2.5: features, configuration space and write cache. */
 class VirtioBlkTest {
     private static final long DISK = (1 << 20) + 512;
 
@@ -86,6 +91,105 @@ class VirtioBlkTest {
             case 4 -> bytes.getInt(offset);
             default -> bytes.getLong(offset);
         };
+    }
+
+    /**
+     * Sections 5.2.5.1, 5.2.5.2 and 5.2.6.2, and the other order: front ends pass a driver's write
+     * to {@code writeback} on before they tell its features.
+     */
+    @ParameterizedTest(name = "FLUSH {0}, CONFIG_WCE {1}, writeback {2}")
+    @CsvSource(
+            delimiter = '|',
+            textBlock =
+                    """
+                    false | false |       | false
+                    true  | false |       | true
+                    false | true  |       | false
+                    true  | true  |       | true
+                    true  | true  | false | false
+                    true  | true  | true  | true
+                    true  | false | false | true
+                    false | true  | true  | false
+                    """)
+    void theWriteCacheIsWhatTheDriverCountsOn(
+            boolean flush, boolean configWce, Boolean writeback, boolean cache)
+            throws BlockIoException {
+        // VERSION_1 and vhost-user's PROTOCOL_FEATURES besides
+        long features = bits(32, 30) | (flush ? bits(9) : 0) | (configWce ? bits(11) : 0);
+        VirtioBlk device = device(true, 512, 1);
+        for (boolean first : new boolean[] {true, false}) {
+            if (first) {
+                device.negotiated(features);
+            }
+            if (writeback != null) {
+                device.setWriteback(writeback);
+            }
+            if (!first) {
+                device.negotiated(features);
+            }
+            assertEquals(cache, node.writeCache());
+            assertEquals(cache ? 1 : 0, field(device, 32, 1), "writeback");
+            device.forgetDriver();
+            assertTrue(node.writeCache());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void aWriteCacheThatIsOffStaysOff(boolean flush) throws BlockIoException {
+        node.writeCache(false);
+        VirtioBlk device = device(true, 512, 1);
+        assertEquals(0, field(device, 32, 1), "writeback");
+        device.negotiated(flush ? bits(32, 9, 11) : bits(32));
+        device.setWriteback(true);
+        device.reset();
+        device.forgetDriver();
+        assertFalse(node.writeCache());
+        assertEquals(0, field(device, 32, 1), "writeback");
+        assertEquals(1, node.cacheSwitches, "by this test only");
+    }
+
+    @Test
+    void theSameFeaturesOnceMoreChangeNothing() throws BlockIoException {
+        VirtioBlk device = device(true, 512, 1);
+        device.negotiated(bits(32));
+        assertEquals(1, node.cacheSwitches);
+        device.negotiated(bits(32, 26)); // LOG_ALL
+        device.negotiated(bits(32));
+        assertEquals(1, node.cacheSwitches);
+    }
+
+    /** A reset ends what was negotiated; front ends keep their copy of the field. */
+    @Test
+    void aResetKeepsWritebackOnly() throws BlockIoException {
+        VirtioBlk device = device(true, 512, 1);
+        device.negotiated(bits(32));
+        device.reset();
+        assertTrue(node.writeCache());
+        device.negotiated(bits(32, 9, 11));
+        device.setWriteback(false);
+        device.reset();
+        assertFalse(node.writeCache());
+        device.negotiated(bits(32, 9, 11));
+        assertFalse(node.writeCache());
+        device.forgetDriver();
+        assertTrue(node.writeCache());
+    }
+
+    @Test
+    void whatIsCachedIsFlushedWhenTheCacheIsSwitchedOff() throws BlockIoException {
+        VirtioBlk device = device(true, 512, 1);
+        device.setWriteback(true);
+        assertEquals(List.of(), node.calls);
+        node.failure = Errno.EIO;
+        assertThrows(BlockIoException.class, () -> device.setWriteback(false));
+        assertTrue(node.writeCache() && device.writeback(), "the driver still has to flush");
+        node.failure = Errno.OK;
+        device.setWriteback(false);
+        device.setWriteback(false);
+        assertEquals(List.of("flush"), node.calls);
+        assertFalse(node.writeCache());
+        assertFalse(device.writeback());
     }
 
     /** Words of qemu-storage-daemon 10. */
