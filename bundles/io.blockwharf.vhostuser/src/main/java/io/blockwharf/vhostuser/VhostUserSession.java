@@ -60,6 +60,9 @@ final class VhostUserSession {
     /** How much of it each vring has. */
     private long inFlightBytes;
 
+    /** In that memory, if we have laid it out. */
+    private Optional<KeptWriteback> kept = Optional.empty();
+
     /** Guarded by this: a resize sends from another thread. */
     private Optional<FdSocket> backend = Optional.empty();
 
@@ -226,15 +229,7 @@ final class VhostUserSession {
                 send(Codec.replyConfig(header, get, device.config()));
                 return true;
             }
-            case Request.SetConfig(int offset, int flags, byte[] bytes) -> {
-                // flags 1 is live migration's copy of the space, which is ours to keep.
-                if (flags == 0) {
-                    if (offset != VirtioBlk.CONFIG_WRITEBACK || bytes.length != 1) {
-                        throw new IllegalArgumentException("read-only configuration field");
-                    }
-                    device.setWriteback(bytes[0] != 0);
-                }
-            }
+            case Request.SetConfig set -> setConfig(set);
             case Request.InFlight inflight -> {
                 return inFlight(header, inflight);
             }
@@ -243,6 +238,33 @@ final class VhostUserSession {
                             "unknown message " + number + " with " + size + " bytes");
         }
         return false;
+    }
+
+    /**
+     * "Virtio device config space": what the driver writes (flags 0), or, on the destination of a
+     * migration (flags 1), any part of what the source had. Of that we take over what its driver
+     * has written; the rest is ours to say.
+     */
+    private void setConfig(Request.SetConfig request) throws BlockIoException {
+        byte[] bytes = request.bytes();
+        int at = VirtioBlk.CONFIG_WRITEBACK - request.offset();
+        boolean migration =
+                switch (request.flags()) {
+                    case 0 -> false;
+                    case 1 -> true;
+                    default -> throw new IllegalArgumentException("flags " + request.flags());
+                };
+        if (!migration && (at != 0 || bytes.length != 1)) {
+            throw new IllegalArgumentException("read-only configuration field");
+        }
+        if (at >= 0 && at < bytes.length) {
+            writeback(bytes[at] != 0);
+        }
+    }
+
+    private void writeback(boolean on) throws BlockIoException {
+        device.setWriteback(on);
+        kept.ifPresent(kept -> kept.keep(on));
     }
 
     private boolean plain(Codec.Header header, Type type) throws LinuxException {
@@ -397,11 +419,13 @@ final class VhostUserSession {
         paused.forEach(this::start);
     }
 
-    private boolean inFlight(Codec.Header header, Request.InFlight request) throws LinuxException {
+    private boolean inFlight(Codec.Header header, Request.InFlight request)
+            throws LinuxException, BlockIoException {
         boolean get = request.type() == Type.GET_INFLIGHT_FD;
         int queues = request.queues();
         long each = InFlightLog.byteSize(request.queueSize());
-        long size = get ? each * queues : request.size();
+        long logs = each * queues;
+        long size = get ? logs + KeptWriteback.BYTES : request.size();
         if (queues < 1
                 || queues > vrings.length
                 || request.queueSize() < 1
@@ -418,10 +442,22 @@ final class VhostUserSession {
                             size,
                             MappedRegion.Access.READ_WRITE);
             var paused = stopAll();
-            inFlight.ifPresent(MappedRegion::close);
-            inFlight = Optional.of(region);
-            inFlightBytes = size / queues;
-            paused.forEach(this::start);
+            try {
+                inFlight.ifPresent(MappedRegion::close);
+                inFlight = Optional.of(region);
+                MemorySegment all = region.segment();
+                kept =
+                        get
+                                ? Optional.of(KeptWriteback.create(all, device.writeback()))
+                                : KeptWriteback.find(all, logs);
+                inFlightBytes = kept.isPresent() ? each : size / queues;
+                if (kept.isPresent()) {
+                    // Whoever has switched the cache off, then or now, does not flush
+                    writeback(device.writeback() && kept.get().writeback());
+                }
+            } finally {
+                paused.forEach(this::start);
+            }
             if (get) {
                 send(Codec.replyInFlight(header, size, queues, request.queueSize()), made.fd());
             }

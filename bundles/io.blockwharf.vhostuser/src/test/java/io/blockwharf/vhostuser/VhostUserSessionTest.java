@@ -490,7 +490,7 @@ class VhostUserSessionTest {
         front.send(31, 0, payload(24).putLong(0).putLong(0).putInt(QUEUES | SIZE << 16).array());
         ByteBuffer answer = front.reply(31);
         long bytes = answer.getLong();
-        assertEquals(QUEUES * InFlightLog.byteSize(SIZE), bytes);
+        assertEquals(QUEUES * InFlightLog.byteSize(SIZE) + 64, bytes);
         var memory = front.memory.segment();
         var split = split();
         FakeVirtqueue driver = packed ? new FakeVirtqueue.Packed(memory, SIZE, features) : split;
@@ -926,6 +926,102 @@ class VhostUserSessionTest {
         thread.join();
         assertTrue(node.writeCache(), "of the next front end");
         reconnect();
+    }
+
+    /** "Virtio device config space": flags 1, to the destination of a migration. */
+    @Test
+    void theSourcesWritebackIsTakenOver() throws Exception {
+        negotiate(CACHED);
+        byte[] space = device.config();
+        space[0] ^= 1; // capacity, which is not the source's to say
+        front.good(25, config(0, 1, space));
+        assertTrue(node.writeCache());
+        space[32] = 0;
+        front.good(25, config(0, 1, space));
+        assertFalse(node.writeCache());
+        assertEquals(DISK / 512, device.capacity());
+        front.good(25, config(33, 1, (byte) 1));
+        front.good(25, config(31, 1, (byte) 1));
+        front.good(25, config(32, 1));
+        assertFalse(node.writeCache(), "not in what was sent");
+        front.good(25, config(32, 1, (byte) 1));
+        assertTrue(node.writeCache());
+        front.bad(25, config(32, 2, (byte) 0));
+        assertTrue(node.writeCache());
+    }
+
+    /**
+     * What the front end holds for the next process has it, too: QEMU does not repeat SET_CONFIG.
+     */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void theNextProcessLearnsThatTheWriteCacheIsOff(boolean before) throws Exception {
+        front.send(16, 0, u64(ProtocolFeatures.ALL));
+        front.good(2, u64(CACHED));
+        if (before) {
+            front.good(25, config(32, 0, (byte) 0));
+        }
+        front.send(31, 0, payload(24).putLong(0).putLong(0).putInt(QUEUES | SIZE << 16).array());
+        long bytes = front.reply(31).getLong();
+        try (MemFd held = MemFd.create("log", bytes);
+                MappedRegion log = held.map(bytes);
+                MappedRegion made =
+                        MappedRegion.map(
+                                front.received.get(0), 0, bytes, MappedRegion.Access.READ_WRITE)) {
+            log.segment().copyFrom(made.segment());
+            front.good(32, inFlight(bytes), held.fd());
+            assertEquals(!before, node.writeCache());
+            front.good(25, config(32, 0, (byte) 0));
+            assertTrue(nextProcess(), "the default");
+            front.good(32, inFlight(bytes), held.fd());
+            assertFalse(node.writeCache());
+
+            front.good(34, new byte[0]); // which the field outlives
+            front.good(2, u64(CACHED));
+            front.good(25, config(32, 0, (byte) 1));
+            nextProcess();
+            front.good(32, inFlight(bytes), held.fd());
+            assertTrue(node.writeCache());
+
+            nextProcess();
+            front.good(25, config(32, 0, (byte) 0));
+            front.good(32, inFlight(bytes), held.fd());
+            assertFalse(node.writeCache(), "off is what this driver said last");
+            nextProcess();
+            front.good(32, inFlight(bytes), held.fd());
+            assertFalse(node.writeCache());
+
+            log.segment().set(U64, bytes - 64, 0);
+            nextProcess();
+            front.good(32, inFlight(bytes), held.fd());
+            assertTrue(node.writeCache(), "the log is not of this back end");
+        }
+    }
+
+    /** The same front end, at another process; whether its write cache is on. */
+    private boolean nextProcess() throws Exception {
+        front.close();
+        thread.join();
+        reconnect();
+        front.send(16, 0, u64(ProtocolFeatures.ALL));
+        front.good(2, u64(CACHED));
+        return node.writeCache();
+    }
+
+    /** The front end has truncated what it holds. */
+    @Test
+    void keepingTheWriteCacheInMemoryThatIsGoneEndsTheConnectionOnly() throws Exception {
+        front.send(16, 0, u64(ProtocolFeatures.ALL));
+        front.good(2, u64(CACHED));
+        long bytes = QUEUES * InFlightLog.byteSize(SIZE) + 64;
+        try (MemFd held = MemFd.create("log", bytes)) {
+            held.resize(0);
+            front.send(32, FakeFrontEnd.NEED_REPLY, inFlight(bytes), held.fd());
+            assertTrue(front.disconnected());
+        }
+        assertTrue(nextProcess());
+        front.shareMemory();
+        serves(startSplit());
     }
 
     @Test
