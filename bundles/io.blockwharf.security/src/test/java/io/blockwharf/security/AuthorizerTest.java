@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.blockwharf.api.export.Authorizer;
 import io.blockwharf.api.qmp.QmpException;
+import io.blockwharf.testing.RecordingLog;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -14,7 +15,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.osgi.service.log.Logger;
 
 import java.io.IOException;
-import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -23,12 +23,7 @@ import java.util.Optional;
 /** The object types authz-simple, authz-list and authz-list-file. */
 class AuthorizerTest {
     /** Says nothing: what the file does is what counts. */
-    private static final Logger LOGGER =
-            (Logger)
-                    Proxy.newProxyInstance(
-                            Logger.class.getClassLoader(),
-                            new Class<?>[] {Logger.class},
-                            (_, _, _) -> null);
+    private static final Logger LOGGER = new RecordingLog().logger;
 
     @Test
     void simpleLetsOneIn() {

@@ -11,6 +11,7 @@ import io.blockwharf.api.export.BlockExport;
 import io.blockwharf.api.export.ExportSpec;
 import io.blockwharf.api.qmp.QmpException;
 import io.blockwharf.linux.LinuxException;
+import io.blockwharf.testing.RecordingLog;
 import io.blockwharf.testing.TestIoThread;
 import io.blockwharf.virtio.blk.MemoryNode;
 import io.blockwharf.virtio.blk.VirtioBlk;
@@ -32,7 +33,6 @@ import org.osgi.service.log.Logger;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -45,12 +45,7 @@ import java.util.function.BooleanSupplier;
 /** An export in front of a {@link FakeKernel}: life of the device, messages, rings, recovery. */
 @Timeout(120)
 class VduseExportTest {
-    private static final Logger SILENT =
-            (Logger)
-                    Proxy.newProxyInstance(
-                            Logger.class.getClassLoader(),
-                            new Class<?>[] {Logger.class},
-                            (_, _, _) -> null);
+    private static final Logger SILENT = new RecordingLog().logger;
     private static final int DISK = 1 << 20;
     private static final int SIZE = 16;
     private static final long FEATURES = Virtqueue.F_VERSION_1 | Virtqueue.F_EVENT_IDX;

@@ -11,6 +11,7 @@ import io.blockwharf.linux.EventFd;
 import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.testing.Allocation;
+import io.blockwharf.testing.RecordingLog;
 import io.blockwharf.testing.TestIoThread;
 import io.blockwharf.vhostuser.wire.ProtocolFeatures;
 import io.blockwharf.virtio.blk.MemoryNode;
@@ -22,12 +23,10 @@ import io.blockwharf.virtio.queue.Virtqueue;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.osgi.service.log.Logger;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.VarHandle;
-import java.lang.reflect.Proxy;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 
@@ -97,12 +96,7 @@ class ServingAllocationTest {
     @ParameterizedTest(name = "{0} queues, polls for {1} ns")
     @CsvSource({"1, 0", "4, 0", "4, 32000"})
     void nothingIsAllocatedBetweenKickAndDoorbell(int queues, long pollNanos) throws Exception {
-        var silent =
-                (Logger)
-                        Proxy.newProxyInstance(
-                                Logger.class.getClassLoader(),
-                                new Class<?>[] {Logger.class},
-                                (_, _, _) -> null);
+        var silent = new RecordingLog().logger;
         var node = new MemoryNode(1 << 20);
         FdSocket[] pair = FdSocket.pair();
         try (var loop = new TestIoThread("test");

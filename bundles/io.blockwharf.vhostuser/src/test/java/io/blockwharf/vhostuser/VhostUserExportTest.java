@@ -15,6 +15,7 @@ import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.ListeningSocket;
 import io.blockwharf.linux.SocketAddress;
+import io.blockwharf.testing.RecordingLog;
 import io.blockwharf.testing.TestIoThread;
 import io.blockwharf.vhostuser.wire.ProtocolFeatures;
 import io.blockwharf.virtio.blk.MemoryNode;
@@ -31,7 +32,6 @@ import org.osgi.service.log.Logger;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.ValueLayout;
-import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -44,12 +44,7 @@ import java.util.Set;
 /** An export's options, and the front ends that come one after the other. */
 @Timeout(120)
 class VhostUserExportTest {
-    private static final Logger SILENT =
-            (Logger)
-                    Proxy.newProxyInstance(
-                            Logger.class.getClassLoader(),
-                            new Class<?>[] {Logger.class},
-                            (_, _, _) -> null);
+    private static final Logger SILENT = new RecordingLog().logger;
     private static final long DISK = 1 << 20;
     private static final int GET_FEATURES = 1;
 

@@ -22,6 +22,7 @@ import io.blockwharf.linux.FdSocket;
 import io.blockwharf.linux.LinuxException;
 import io.blockwharf.linux.MappedRegion;
 import io.blockwharf.linux.MemFd;
+import io.blockwharf.testing.RecordingLog;
 import io.blockwharf.testing.TestIoThread;
 import io.blockwharf.vhostuser.wire.ProtocolFeatures;
 import io.blockwharf.virtio.blk.MemoryNode;
@@ -46,7 +47,6 @@ import org.osgi.service.log.Logger;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
@@ -58,12 +58,7 @@ import java.util.stream.Stream;
 /** vhost-user specification: negotiation, ring states, and front ends that do not follow it. */
 @Timeout(120)
 class VhostUserSessionTest {
-    private static final Logger SILENT =
-            (Logger)
-                    Proxy.newProxyInstance(
-                            Logger.class.getClassLoader(),
-                            new Class<?>[] {Logger.class},
-                            (_, _, _) -> null);
+    private static final Logger SILENT = new RecordingLog().logger;
     private static final int DISK = 1 << 20;
     private static final int SIZE = 16;
     private static final int QUEUES = 2;

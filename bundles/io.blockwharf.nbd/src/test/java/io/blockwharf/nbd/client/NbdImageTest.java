@@ -18,6 +18,7 @@ import io.blockwharf.nbd.client.FakeServer.Asked;
 import io.blockwharf.nbd.client.FakeServer.Script;
 import io.blockwharf.testing.Allocation;
 import io.blockwharf.testing.FakeObjects;
+import io.blockwharf.testing.RecordingLog;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -31,7 +32,6 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.reflect.Proxy;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -49,13 +49,7 @@ class NbdImageTest {
     /** Longer than any test takes. */
     private static final long FOR_EVER = 3600;
 
-    private static final Logger SILENT =
-            (Logger)
-                    Proxy.newProxyInstance(
-                            Logger.class.getClassLoader(),
-                            new Class<?>[] {Logger.class},
-                            (_, method, _) ->
-                                    method.getReturnType() == boolean.class ? false : null);
+    private static final Logger SILENT = new RecordingLog().logger;
 
     @TempDir Path directory;
 
