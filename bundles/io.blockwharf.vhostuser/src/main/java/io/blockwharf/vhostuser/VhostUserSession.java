@@ -215,6 +215,9 @@ final class VhostUserSession {
                 if (size > LOG_BYTES_MAX) {
                     throw new IllegalArgumentException("dirty log of " + size + " bytes");
                 }
+                if ((offset & Long.BYTES - 1) != 0) { // it is written in whole words
+                    throw new IllegalArgumentException("dirty log at offset " + offset);
+                }
                 var region =
                         MappedRegion.mapReceived(
                                 fd(0), offset, size, MappedRegion.Access.READ_WRITE);

@@ -42,7 +42,6 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.osgi.service.log.Logger;
 
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -58,7 +57,7 @@ import java.util.stream.Stream;
 /** vhost-user specification: negotiation, ring states, and front ends that do not follow it. */
 @Timeout(120)
 class VhostUserSessionTest {
-    private static final Logger SILENT = new RecordingLog().logger;
+    private final RecordingLog log = new RecordingLog();
     private static final int DISK = 1 << 20;
     private static final int SIZE = 16;
     private static final int QUEUES = 2;
@@ -106,8 +105,8 @@ class VhostUserSessionTest {
                         pair[1],
                         QUEUES,
                         new QueueThreads(List.of(loop)),
-                        SILENT,
-                        new Complaints(SILENT, System::nanoTime));
+                        log.logger,
+                        new Complaints(log.logger, System::nanoTime));
         thread =
                 Thread.ofPlatform()
                         .uncaughtExceptionHandler((_, e) -> escaped = e)
@@ -572,6 +571,7 @@ class VhostUserSessionTest {
         front.bad(6, payload(16).putLong(-1).array(), fd);
         front.bad(6, payload(16).putLong(0).array(), fd);
         front.bad(6, payload(16).putLong(1L << 40).array(), fd); // takes too many addresses
+        front.bad(6, payload(16).putLong(4096).putLong(4).array(), fd); // between its words
         front.bad(6, payload(15).array(), fd);
         front.bad(8, state(QUEUES, 16));
         front.bad(8, state(-1, 16));
@@ -658,6 +658,21 @@ class VhostUserSessionTest {
         front.good(8, state(0, 15)); // no power of two
         error.await();
         front.good(8, state(0, SIZE));
+        serves(driver);
+    }
+
+    /** Addresses that are aligned for the driver, in memory that is not where we map it. */
+    @Test
+    void aRingInARegionAtAnOddOffsetIsBroken() throws Exception {
+        negotiate(NEGOTIATED);
+        front.good(5, table(region(SharedMemory.BASE, MEMORY / 2, USER, 1)), front.file.fd());
+        FakeVirtqueue.Split driver = split();
+        front.good(14, u64(0), error.fd());
+        front.startRing(0, SIZE, driver.avail, driver.used, 0, kick, call);
+        error.await();
+        // A warning: an error would be one of ours
+        assertTrue(log.warnings.getLast().endsWith("is misaligned"), log.warnings::toString);
+        front.shareMemory();
         serves(driver);
     }
 

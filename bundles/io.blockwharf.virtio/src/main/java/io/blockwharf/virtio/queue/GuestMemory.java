@@ -83,6 +83,7 @@ public abstract class GuestMemory {
      * A range of shared memory in one piece, as rings need it.
      *
      * @param what its name in the message
+     * @param alignment of the driver's address and of ours, a power of two
      * @throws VirtqueueException if the range is not shared, spans regions, or is misaligned
      */
     public final MemorySegment slice(
@@ -92,11 +93,13 @@ public abstract class GuestMemory {
         if (write && !region.writable) {
             throw notShared(what, address);
         }
-        if ((address & (alignment - 1)) != 0) {
+        MemorySegment bytes = region.bytes.asSlice(address - region.address, length);
+        // Ours too: a region may begin anywhere in a file
+        if (((address | bytes.address()) & (alignment - 1)) != 0) {
             throw new VirtqueueException(
                     what + " at 0x" + Long.toHexString(address) + " is misaligned");
         }
-        return region.bytes.asSlice(address - region.address, length);
+        return bytes;
     }
 
     /**
