@@ -1,6 +1,7 @@
 package io.blockwharf.linux;
 
 import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
 
 import java.lang.foreign.Arena;
@@ -31,14 +32,17 @@ public final class Poll {
     public static final int PEER_DONE = 0x2000;
 
     private static final int ENTRY = 8;
+    private static final int TIMESPEC = 16;
 
+    /** The {@code struct pollfd}s, and behind them the {@code struct timespec} of the wait. */
     private final MemorySegment entries;
+
     private final int count;
 
     /** Waits for {@code count} descriptors, none of which is set yet. */
     public Poll(int count) {
         this.count = count;
-        entries = Arena.ofAuto().allocate((long) count * ENTRY, ENTRY);
+        entries = Arena.ofAuto().allocate((long) count * ENTRY + TIMESPEC, ENTRY);
         for (int i = 0; i < count; i++) {
             set(i, -1, 0);
         }
@@ -56,14 +60,20 @@ public final class Poll {
     /**
      * Waits until something happens.
      *
-     * @param timeoutMillis most milliseconds to wait, 0 not to wait, -1 for ever; a signal starts
-     *     the time anew
+     * @param timeoutMillis most milliseconds to wait, 0 not to wait, -1 for ever
      * @return descriptors that have events, 0 when the time is over
      */
     public int await(int timeoutMillis) throws LinuxException {
-        int n = HotCalls.poll(entries.address(), count, timeoutMillis);
+        long timeout = 0;
+        if (timeoutMillis >= 0) {
+            long at = (long) count * ENTRY;
+            entries.set(JAVA_LONG, at, timeoutMillis / 1000);
+            entries.set(JAVA_LONG, at + 8, timeoutMillis % 1000 * 1_000_000L);
+            timeout = entries.address() + at;
+        }
+        int n = HotCalls.ppoll(entries.address(), count, timeout);
         Reference.reachabilityFence(this);
-        return (int) LinuxException.checkHot(n, "poll");
+        return (int) LinuxException.checkHot(n, "ppoll");
     }
 
     /** What the last {@link #await} saw at place {@code index}; 0 for nothing. */
