@@ -2,6 +2,7 @@ package io.blockwharf.core.object;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.blockwharf.api.export.IoThread;
 import io.blockwharf.api.export.IoThreads;
@@ -10,13 +11,16 @@ import io.blockwharf.linux.EventFd;
 import io.blockwharf.linux.LinuxException;
 
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.atomic.AtomicLong;
 
 class IoThreadTypeTest {
     private static final String RANGE = " value must be in range [0, 9223372036854775807]";
@@ -89,6 +93,49 @@ class IoThreadTypeTest {
             ioThread.execute(() -> ran.add("end"));
             assertEquals("end", ran.take());
         }
+    }
+
+    /** As qom-set does it. */
+    @Test
+    @Timeout(120)
+    void aRunningThreadBeginsAndStopsToPoll() throws Exception {
+        var type = new IoThreadType();
+        Object object = type.create("x", properties(Map.of("poll-max-ns", 0L)));
+        try (IoThreads.Owned thread = (IoThreads.Owned) object) {
+            var polls = new AtomicLong();
+            IoThread.Watch source =
+                    thread.poll(
+                            () -> {
+                                polls.incrementAndGet();
+                                return false;
+                            });
+            assertTrue(pollsOfTasks(thread, polls) < FEW_POLLS);
+
+            // Longer than any wait. It is tried anew again and again, also after many in vain
+            type.change(object, properties(Map.of("poll-max-ns", 100_000_000L)));
+            while (pollsOfTasks(thread, polls) < FEW_POLLS) {}
+
+            type.change(object, properties(Map.of("poll-max-ns", 0L)));
+            pollsOfTasks(thread, polls); // the first may have come while it still polled
+            assertTrue(pollsOfTasks(thread, polls) < FEW_POLLS);
+            source.close();
+        }
+    }
+
+    private static final int TASKS = 100;
+
+    /** A thread that does not poll asks its sources once a round: a few times for each task. */
+    private static final int FEW_POLLS = 10 * TASKS;
+
+    private static long pollsOfTasks(IoThread thread, AtomicLong polls)
+            throws InterruptedException {
+        long before = polls.get();
+        for (int i = 0; i < TASKS; i++) {
+            var ran = new CountDownLatch(1);
+            thread.execute(ran::countDown);
+            ran.await();
+        }
+        return polls.get() - before;
     }
 
     @Test
