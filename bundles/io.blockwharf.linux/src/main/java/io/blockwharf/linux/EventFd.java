@@ -1,5 +1,9 @@
 package io.blockwharf.linux;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
 /**
  * A counter that a thread, a process or a virtual machine raises and another waits for
  * (eventfd(2)). Any thread may signal; one waits. Nothing is allocated.
@@ -31,9 +35,29 @@ public final class EventFd implements AutoCloseable {
         return new EventFd(LinuxException.check(Libc.eventfd(0, CLOSE_ON_EXEC), "eventfd"));
     }
 
-    /** Takes over a descriptor that was received; it is closed with this object. */
-    public static EventFd of(int fd) {
-        return new EventFd(fd);
+    /**
+     * Takes over a descriptor that was received. It is closed with this object, and also if this
+     * fails. To wait for another file, or to write to it, can mean to wait for the process that its
+     * file system belongs to (FUSE), or for one that never reads.
+     *
+     * @throws LinuxException EINVAL if it is no eventfd
+     */
+    public static EventFd of(int fd) throws LinuxException {
+        var event = new EventFd(fd);
+        if (!isEventFd(fd)) {
+            event.close();
+            throw LinuxException.sentence("The descriptor is no eventfd", Errnos.EINVAL);
+        }
+        return event;
+    }
+
+    private static boolean isEventFd(int fd) {
+        try {
+            Path target = Files.readSymbolicLink(Path.of("/proc/self/fd", Integer.toString(fd)));
+            return target.toString().equals("anon_inode:[eventfd]");
+        } catch (IOException e) {
+            return false; // not even open
+        }
     }
 
     /** The descriptor's number; -1 if closed. */

@@ -8,6 +8,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.function.Executable;
 
 import java.lang.foreign.Arena;
 
@@ -48,11 +49,23 @@ class DoorbellTest {
         }
     }
 
+    /** An epoll descriptor looks at what it waits for when it is waited for itself. */
     @Test
     void onlyAnEventfdIsADoorbell() throws Exception {
-        try (var file = MemFd.create("no eventfd", 4096)) {
-            int fd = duplicate(file.fd());
-            assertTrue(assertThrows(LinuxException.class, () -> Doorbell.of(fd)).is(Errnos.EINVAL));
+        try (var file = MemFd.create("no eventfd", 4096);
+                var set = new Epoll(1)) {
+            for (int other : new int[] {file.fd(), set.fd()}) {
+                int fd = duplicate(other);
+                assertRefused(() -> Doorbell.of(fd));
+                int another = duplicate(other);
+                assertRefused(() -> EventFd.of(another));
+            }
         }
+    }
+
+    private static void assertRefused(Executable taking) {
+        LinuxException refusal = assertThrows(LinuxException.class, taking);
+        assertTrue(refusal.is(Errnos.EINVAL));
+        assertEquals("The descriptor is no eventfd", refusal.getMessage());
     }
 }

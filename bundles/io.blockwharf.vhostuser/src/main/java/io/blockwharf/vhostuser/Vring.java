@@ -226,7 +226,7 @@ final class Vring {
 
     /** It stays silent until the front end stops it. */
     private void broken(Throwable reason) {
-        // What is wrong with a descriptor that cannot be waited for is the front end's fault, too.
+        // That the kernel has no memory left for a watch is nothing to look for in this code
         if (reason instanceof RuntimeException && !(reason instanceof UncheckedIOException)) {
             log.error("vring {} is broken", index, reason);
         } else {
