@@ -3,6 +3,8 @@ package io.blockwharf.api.block;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import java.util.Objects;
 
 /**
  * The buffers of one request, in order: a reusable list of pieces of native memory.
@@ -20,10 +22,16 @@ public final class IoVector {
 
     private static final long ENTRY = 16;
 
+    /** What there is room for at first: many vectors in use shall be near to each other. */
+    private static final int FEW = 4;
+
+    private final int capacity;
     private final MemorySegment entries;
-    private final MemorySegment[] bases;
-    private final long[] offsets;
-    private final long[] lengths;
+    private MemorySegment[] bases;
+
+    /** Offset and length of each piece, side by side. */
+    private long[] ranges;
+
     private int count;
     private long bytes;
 
@@ -37,10 +45,11 @@ public final class IoVector {
         if (capacity < 1 || capacity > MAX_PIECES) {
             throw new IllegalArgumentException("capacity " + capacity);
         }
+        this.capacity = capacity;
         entries = arena.allocate(ENTRY * capacity, 8);
-        bases = new MemorySegment[capacity];
-        offsets = new long[capacity];
-        lengths = new long[capacity];
+        int few = Math.min(capacity, FEW);
+        bases = new MemorySegment[few];
+        ranges = new long[2 * few];
     }
 
     /** Forgets all pieces. */
@@ -61,15 +70,30 @@ public final class IoVector {
      * @throws IndexOutOfBoundsException if it is not inside the segment, or the list is full
      */
     public IoVector add(MemorySegment base, long offset, long length) {
-        java.util.Objects.checkFromIndexSize(offset, length, base.byteSize());
-        if (bases[count] != base) { // mostly it is; a store costs more than a look
-            bases[count] = base;
+        Objects.checkFromIndexSize(offset, length, base.byteSize());
+        if (count == bases.length) {
+            grow();
         }
-        offsets[count] = offset;
-        lengths[count] = length;
+        put(count, base, offset, length);
         count++;
         bytes += length;
         return this;
+    }
+
+    private void put(int i, MemorySegment base, long offset, long length) {
+        if (bases[i] != base) { // mostly it is; a store costs more than a look
+            bases[i] = base;
+        }
+        ranges[2 * i] = offset;
+        ranges[2 * i + 1] = length;
+    }
+
+    /** At most once for each size that a list ever has: it keeps the room. */
+    private void grow() {
+        int room = Math.min(capacity, 2 * count);
+        Objects.checkIndex(count, room);
+        bases = Arrays.copyOf(bases, room);
+        ranges = Arrays.copyOf(ranges, 2 * room);
     }
 
     /** The sum of the lengths of all pieces. */
@@ -84,22 +108,22 @@ public final class IoVector {
 
     /** How many pieces fit. */
     public int capacity() {
-        return bases.length;
+        return capacity;
     }
 
     /** The segment that piece {@code i} lies in. */
     public MemorySegment base(int i) {
-        return bases[java.util.Objects.checkIndex(i, count)];
+        return bases[Objects.checkIndex(i, count)];
     }
 
     /** Where piece {@code i} begins in its segment, bytes. */
     public long offset(int i) {
-        return offsets[java.util.Objects.checkIndex(i, count)];
+        return ranges[2 * Objects.checkIndex(i, count)];
     }
 
     /** The length of piece {@code i}, bytes. */
     public long length(int i) {
-        return lengths[java.util.Objects.checkIndex(i, count)];
+        return ranges[2 * Objects.checkIndex(i, count) + 1];
     }
 
     /**
@@ -108,29 +132,51 @@ public final class IoVector {
      */
     public MemorySegment entries() {
         for (int i = 0; i < count; i++) {
-            entries.set(ValueLayout.JAVA_LONG, ENTRY * i, bases[i].address() + offsets[i]);
-            entries.set(ValueLayout.JAVA_LONG, ENTRY * i + 8, lengths[i]);
+            entries.set(ValueLayout.JAVA_LONG, ENTRY * i, bases[i].address() + ranges[2 * i]);
+            entries.set(ValueLayout.JAVA_LONG, ENTRY * i + 8, ranges[2 * i + 1]);
         }
         return entries;
     }
 
     /** Replaces this list by the part {@code [from, from + length)} of another one's bytes. */
     public IoVector slice(IoVector other, long from, long length) {
-        java.util.Objects.checkFromIndexSize(from, length, other.bytes);
+        Objects.checkFromIndexSize(from, length, other.bytes);
         clear();
         long skip = from;
         long rest = length;
         for (int i = 0; rest > 0; i++) {
-            long n = other.lengths[i];
+            long n = other.ranges[2 * i + 1];
             if (skip >= n) {
                 skip -= n;
                 continue;
             }
             long take = Math.min(n - skip, rest);
-            add(other.bases[i], other.offsets[i] + skip, take);
+            add(other.bases[i], other.ranges[2 * i] + skip, take);
             skip = 0;
             rest -= take;
         }
+        return this;
+    }
+
+    /** Keeps the part {@code [from, from + length)} of its bytes, and drops the others. */
+    public IoVector narrow(long from, long length) {
+        Objects.checkFromIndexSize(from, length, bytes);
+        long skip = from;
+        long rest = length;
+        int kept = 0;
+        for (int i = 0; rest > 0; i++) {
+            long n = ranges[2 * i + 1];
+            if (skip >= n) {
+                skip -= n;
+                continue;
+            }
+            long take = Math.min(n - skip, rest);
+            put(kept++, bases[i], ranges[2 * i] + skip, take);
+            skip = 0;
+            rest -= take;
+        }
+        count = kept;
+        bytes = length;
         return this;
     }
 
@@ -138,8 +184,8 @@ public final class IoVector {
     public void copyTo(MemorySegment target, long at) {
         long to = at;
         for (int i = 0; i < count; i++) {
-            MemorySegment.copy(bases[i], offsets[i], target, to, lengths[i]);
-            to += lengths[i];
+            MemorySegment.copy(bases[i], ranges[2 * i], target, to, ranges[2 * i + 1]);
+            to += ranges[2 * i + 1];
         }
     }
 
@@ -147,15 +193,15 @@ public final class IoVector {
     public void copyFrom(MemorySegment source, long at) {
         long from = at;
         for (int i = 0; i < count; i++) {
-            MemorySegment.copy(source, from, bases[i], offsets[i], lengths[i]);
-            from += lengths[i];
+            MemorySegment.copy(source, from, bases[i], ranges[2 * i], ranges[2 * i + 1]);
+            from += ranges[2 * i + 1];
         }
     }
 
     /** Fills all pieces with zeroes. */
     public void fillZero() {
         for (int i = 0; i < count; i++) {
-            bases[i].asSlice(offsets[i], lengths[i]).fill((byte) 0);
+            bases[i].asSlice(ranges[2 * i], ranges[2 * i + 1]).fill((byte) 0);
         }
     }
 }

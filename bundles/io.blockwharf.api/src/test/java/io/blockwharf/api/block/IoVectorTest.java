@@ -49,6 +49,43 @@ class IoVectorTest {
     }
 
     @Test
+    void aListGrowsToItsCapacityAndKeepsWhatItHas() {
+        var eleven = new IoVector(arena, 11);
+        for (int i = 0; i < 11; i++) {
+            eleven.add(memory, i, 2 * i + 1);
+        }
+
+        assertThrows(IndexOutOfBoundsException.class, () -> eleven.add(memory, 0, 1));
+        assertEquals(11, eleven.count());
+        assertEquals(121, eleven.byteCount());
+        for (int i = 0; i < 11; i++) {
+            assertEquals(memory, eleven.base(i));
+            assertEquals(i, eleven.offset(i));
+            assertEquals(2 * i + 1, eleven.length(i));
+        }
+    }
+
+    @Test
+    void narrowingCutsBothEndsAndDropsWholePieces() {
+        var other = arena.allocate(64);
+        vector.add(memory, 0, 4).add(other, 10, 4).add(memory, 20, 4);
+
+        vector.narrow(5, 5);
+
+        assertEquals(2, vector.count());
+        assertEquals(5, vector.byteCount());
+        assertEquals(other, vector.base(0));
+        assertEquals(11, vector.offset(0));
+        assertEquals(3, vector.length(0));
+        assertEquals(memory, vector.base(1));
+        assertEquals(20, vector.offset(1));
+        assertEquals(2, vector.length(1));
+        assertThrows(IndexOutOfBoundsException.class, () -> vector.narrow(1, 5));
+        assertEquals(5, vector.byteCount());
+        assertEquals(0, vector.narrow(5, 0).count());
+    }
+
+    @Test
     void aSliceCutsThroughPieces() {
         for (int i = 0; i < 64; i++) {
             memory.set(ValueLayout.JAVA_BYTE, i, (byte) i);

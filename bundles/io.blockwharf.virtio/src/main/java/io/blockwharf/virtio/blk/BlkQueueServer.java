@@ -58,10 +58,19 @@ public final class BlkQueueServer implements AutoCloseable {
     private static final class Request {
         final int cookie;
         final DescriptorChain chain;
-        final IoVector data;
         final MemorySegment scratch;
         int type;
+
+        /** Bytes of the answer, without the status byte, that the driver has room for. */
+        long room;
+
+        /** Those of them that were written. */
         long written;
+
+        /** Where the status byte goes. */
+        MemorySegment statusBase;
+
+        long statusAt;
 
         /** See {@link DescriptorChain#touched}. */
         long touched;
@@ -76,7 +85,6 @@ public final class BlkQueueServer implements AutoCloseable {
             this.cookie = cookie;
             // Header and status besides the data, and a few more where regions meet.
             chain = new DescriptorChain(arena, VirtioBlk.SEG_MAX + 34);
-            data = new IoVector(arena, VirtioBlk.SEG_MAX + 34);
             scratch = arena.allocate((long) RANGE_BYTES * VirtioBlk.RANGE_SEGMENTS, 8);
         }
     }
@@ -94,6 +102,10 @@ public final class BlkQueueServer implements AutoCloseable {
     private final Optional<ArrayDeque<Request>> order;
 
     private final BlockQueue.Completion completion = this::completed;
+
+    /** A header that lies in more than one piece. */
+    private final IoVector pieces;
+
     private int made;
     private long served;
     private boolean armed;
@@ -124,6 +136,7 @@ public final class BlkQueueServer implements AutoCloseable {
                 queue.negotiated(Virtqueue.F_IN_ORDER)
                         ? Optional.of(new ArrayDeque<>(depth))
                         : Optional.empty();
+        this.pieces = new IoVector(arena, HEADER_BYTES);
         this.blocking = device.node().openQueue(depth);
     }
 
@@ -241,12 +254,13 @@ public final class BlkQueueServer implements AutoCloseable {
         MemorySegment header = readable.base(0);
         long at = readable.offset(0);
         if (readable.length(0) < HEADER_BYTES) {
-            request.data.slice(readable, 0, HEADER_BYTES).copyTo(request.scratch, 0);
+            pieces.slice(readable, 0, HEADER_BYTES).copyTo(request.scratch, 0);
             header = request.scratch;
             at = 0;
         }
         request.type = header.get(U32, at);
         long sector = header.get(U64, at + 8);
+        placeStatus(request, writable);
         request.written = 0;
         request.touched = 0;
         if (device.refusing()) {
@@ -256,30 +270,31 @@ public final class BlkQueueServer implements AutoCloseable {
         try {
             switch (request.type) {
                 case TYPE_IN -> {
-                    request.data.slice(writable, 0, writable.byteCount() - 1);
-                    long offset = offset(sector, request.data.byteCount());
-                    request.written = request.data.byteCount();
-                    request.touched = request.written;
-                    if (!together && device.node().tryRead(offset, request.data)) {
+                    IoVector data = writable.narrow(0, request.room);
+                    long offset = offset(sector, request.room);
+                    request.written = request.room;
+                    request.touched = request.room;
+                    if (!together && device.node().tryRead(offset, data)) {
                         finish(request, BlkStatus.OK);
                     } else {
-                        blocking.read(request.cookie, offset, request.data);
+                        blocking.read(request.cookie, offset, data);
                     }
                 }
                 case TYPE_OUT -> {
-                    request.data.slice(readable, HEADER_BYTES, readable.byteCount() - HEADER_BYTES);
-                    long offset = offset(sector, request.data.byteCount());
+                    long length = readable.byteCount() - HEADER_BYTES;
+                    IoVector data = readable.narrow(HEADER_BYTES, length);
+                    long offset = offset(sector, length);
                     checkWritable();
-                    if (device.node().tryWrite(offset, request.data, 0)) {
+                    if (device.node().tryWrite(offset, data, 0)) {
                         finish(request, BlkStatus.OK);
                     } else {
-                        blocking.write(request.cookie, offset, request.data, 0);
+                        blocking.write(request.cookie, offset, data, 0);
                     }
                 }
                 case TYPE_FLUSH -> blocking.flush(request.cookie);
                 case TYPE_GET_ID -> {
-                    long length = Math.min(writable.byteCount() - 1, VirtioBlk.ID_BYTES);
-                    request.data.slice(writable, 0, length).copyFrom(device.id(), 0);
+                    long length = Math.min(request.room, VirtioBlk.ID_BYTES);
+                    writable.narrow(0, length).copyFrom(device.id(), 0);
                     request.written = length;
                     request.touched = length;
                     finish(request, BlkStatus.OK);
@@ -294,7 +309,7 @@ public final class BlkQueueServer implements AutoCloseable {
                         return;
                     }
                     // Copied before it is checked: the driver could change it in between.
-                    request.data.slice(readable, HEADER_BYTES, length).copyTo(request.scratch, 0);
+                    readable.narrow(HEADER_BYTES, length).copyTo(request.scratch, 0);
                     request.range = 0;
                     request.ranges = (int) (length / RANGE_BYTES);
                     for (int i = 0; i < request.ranges; i++) {
@@ -312,6 +327,17 @@ public final class BlkQueueServer implements AutoCloseable {
             request.written = 0;
             finish(request, BlkStatus.of(e.errno()));
         }
+    }
+
+    /** The last byte that the device may write, section 5.2.6; what is before it is the data. */
+    private static void placeStatus(Request request, IoVector writable) {
+        int last = writable.count() - 1;
+        MemorySegment base = writable.base(last);
+        if (request.statusBase != base) { // mostly it is; a store costs more than a look
+            request.statusBase = base;
+        }
+        request.statusAt = writable.offset(last) + writable.length(last) - 1;
+        request.room = writable.byteCount() - 1;
     }
 
     /** Section 5.2.6.1: whole blocks inside the device. */
@@ -394,16 +420,10 @@ public final class BlkQueueServer implements AutoCloseable {
     }
 
     private void finish(Request request, byte status) {
-        IoVector writable = request.chain.writable();
-        int last = writable.count() - 1;
-        writable.base(last)
-                .set(
-                        ValueLayout.JAVA_BYTE,
-                        writable.offset(last) + writable.length(last) - 1,
-                        status);
+        request.statusBase.set(ValueLayout.JAVA_BYTE, request.statusAt, status);
         // The used length counts from the beginning, so the status byte at the end is in it only
         // if everything before it was written (2.7.8).
-        if (request.written == writable.byteCount() - 1) {
+        if (request.written == request.room) {
             request.written++;
         }
         if (order.isPresent()) {

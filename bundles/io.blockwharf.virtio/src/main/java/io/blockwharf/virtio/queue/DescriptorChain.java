@@ -3,16 +3,22 @@ package io.blockwharf.virtio.queue;
 import io.blockwharf.api.block.IoVector;
 
 import java.lang.foreign.Arena;
+import java.util.Arrays;
 
 /**
  * One buffer that the driver has made available: what the device may read, then what it may write
  * (VIRTIO 1.3 section 2.6.4). A reusable object of the thread that serves the queue.
  */
 public final class DescriptorChain {
+    /** Writable descriptors that there is room for at first. */
+    private static final int FEW = 2;
+
     private final IoVector readable;
     private final IoVector writable;
-    private final long[] writtenAddress;
-    private final long[] writtenLength;
+
+    /** The driver's address and length of each writable descriptor, side by side. */
+    private long[] targets = new long[2 * FEW];
+
     private int writableDescriptors;
     int id;
     int descriptors;
@@ -33,8 +39,6 @@ public final class DescriptorChain {
     public DescriptorChain(Arena arena, int capacity) {
         readable = new IoVector(arena, capacity);
         writable = new IoVector(arena, capacity);
-        writtenAddress = new long[capacity];
-        writtenLength = new long[capacity];
     }
 
     /** What the device may read, in order. */
@@ -76,8 +80,12 @@ public final class DescriptorChain {
                             .formatted(address, length));
         }
         if (write && length > 0) {
-            writtenAddress[writableDescriptors] = address;
-            writtenLength[writableDescriptors++] = length;
+            if (2 * writableDescriptors == targets.length) {
+                targets = Arrays.copyOf(targets, 2 * targets.length);
+            }
+            targets[2 * writableDescriptors] = address;
+            targets[2 * writableDescriptors + 1] = length;
+            writableDescriptors++;
         }
     }
 
@@ -85,8 +93,8 @@ public final class DescriptorChain {
     void log(DirtyLog log, long written) {
         long rest = written;
         for (int i = 0; i < writableDescriptors && rest > 0; i++) {
-            long n = Math.min(rest, writtenLength[i]);
-            log.written(writtenAddress[i], n);
+            long n = Math.min(rest, targets[2 * i + 1]);
+            log.written(targets[2 * i], n);
             rest -= n;
         }
     }
@@ -104,8 +112,8 @@ public final class DescriptorChain {
     public void logAll(DirtyLog log) {
         log(log, touched);
         if (touched != Long.MAX_VALUE && writableDescriptors > 0) {
-            int last = writableDescriptors - 1;
-            log.written(writtenAddress[last] + writtenLength[last] - 1, 1);
+            int last = 2 * (writableDescriptors - 1);
+            log.written(targets[last] + targets[last + 1] - 1, 1);
         }
     }
 }
