@@ -34,7 +34,7 @@ final class HandleQueue implements BlockQueue {
     private final long[] cookies;
     private final long[] offsets;
 
-    /** Bytes that it changes, 0 if it does not. */
+    /** Bytes that it changes, 0 if it does not, or is not there. */
     private final long[] lengths;
 
     private final boolean[] discards;
@@ -252,9 +252,11 @@ final class HandleQueue implements BlockQueue {
     private int slot(long cookie, long offset, long changed) {
         int slot = free[--freeCount];
         cookies[slot] = cookie;
-        offsets[slot] = offset;
-        lengths[slot] = changed;
-        discards[slot] = false;
+        if (changed != 0) {
+            offsets[slot] = offset;
+            lengths[slot] = changed;
+            discards[slot] = false;
+        }
         return slot;
     }
 
@@ -289,10 +291,13 @@ final class HandleQueue implements BlockQueue {
     /** Tells the node that a request is finished which may have changed something. */
     private void tell(int slot) {
         long length = lengths[slot];
+        if (length == 0) {
+            return;
+        }
         lengths[slot] = 0;
-        if (length > 0 && discards[slot]) {
+        if (discards[slot]) {
             handle.node.discarded(offsets[slot], length);
-        } else if (length > 0) {
+        } else {
             handle.node.changed(offsets[slot], length);
         }
     }

@@ -146,8 +146,9 @@ public final class PackedQueue extends Virtqueue {
                 throw new VirtqueueException("more descriptors than the ring has (2.8.17)");
             }
             long address = ring.get(Le.U64, at(index));
-            long length = Integer.toUnsignedLong(ring.get(Le.U32, at(index) + 8));
-            int word = ring.get(Le.U32, at(index) + 12);
+            long rest = ring.get(Le.U64, at(index) + 8); // le32 len, le16 id, le16 flags
+            long length = rest & 0xffff_ffffL;
+            int word = (int) (rest >>> 32);
             if (++index == size) {
                 index = 0;
                 wrap = !wrap;

@@ -139,8 +139,9 @@ public final class SplitQueue extends Virtqueue {
             }
             long at = (long) DESCRIPTOR_BYTES * index;
             long address = table.get(Le.U64, at);
-            long length = Integer.toUnsignedLong(table.get(Le.U32, at + 8));
-            int word = table.get(Le.U32, at + 12);
+            long rest = table.get(Le.U64, at + 8); // le32 len, le16 flags, le16 next
+            long length = rest & 0xffff_ffffL;
+            int word = (int) (rest >>> 32);
             int flags = word & 0xffff;
             if ((flags & DESC_INDIRECT) != 0) {
                 if ((flags & DESC_NEXT) != 0) {

@@ -35,6 +35,7 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
     static final int DESC_INDIRECT = 4;
 
     static final int DESCRIPTOR_BYTES = 16;
+    private static final int DESCRIPTOR_SHIFT = 4;
 
     /** Longer indirect tables than the largest ring are nonsense (2.7.5.3.1). */
     private static final int MAX_INDIRECT = 32768;
@@ -129,10 +130,10 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
         if (!indirect) {
             throw new VirtqueueException("indirect descriptor was not negotiated (2.7.5.3.1)");
         }
-        if (length == 0 || length % DESCRIPTOR_BYTES != 0) {
+        if (length == 0 || (length & DESCRIPTOR_BYTES - 1) != 0) {
             throw new VirtqueueException("indirect table of " + length + " bytes (2.7.5.3.1)");
         }
-        long entries = length / DESCRIPTOR_BYTES;
+        long entries = length >>> DESCRIPTOR_SHIFT;
         if (entries > MAX_INDIRECT) {
             throw new VirtqueueException("indirect table of " + entries + " entries");
         }
@@ -146,8 +147,9 @@ public abstract sealed class Virtqueue permits SplitQueue, PackedQueue {
             }
             long at = begin + entry * DESCRIPTOR_BYTES;
             long bufferAddress = table.get(Le.U64, at);
-            long bufferLength = Integer.toUnsignedLong(table.get(Le.U32, at + 8));
-            int word = table.get(Le.U32, at + 12);
+            long rest = table.get(Le.U64, at + 8);
+            long bufferLength = rest & 0xffff_ffffL;
+            int word = (int) (rest >>> 32);
             // Split: le16 flags, le16 next. Packed: le16 id, le16 flags, and no chaining by index.
             int flags = (chained ? word : word >>> 16) & 0xffff;
             if ((flags & DESC_INDIRECT) != 0) {
