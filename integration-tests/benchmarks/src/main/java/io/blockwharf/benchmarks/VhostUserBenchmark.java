@@ -31,6 +31,9 @@ public final class VhostUserBenchmark {
         return depth == 1 ? 1.3 : depth == 16 ? 3.5 : 4;
     }
 
+    /** Longer than any server polls when its driver has nothing more to do. */
+    private static final int POLLING_MILLIS = 30;
+
     /** Where driver and servers run. */
     private enum Placement {
         TOGETHER("Driver and server on one CPU"),
@@ -225,7 +228,7 @@ public final class VhostUserBenchmark {
     }
 
     private Map<String, List<Sample>> measure(Load load, Map<String, VirtioLoad> drivers)
-            throws IOException {
+            throws IOException, InterruptedException {
         var samples = new LinkedHashMap<String, List<Sample>>();
         var titles = List.copyOf(drivers.keySet());
         for (String title : titles) {
@@ -235,6 +238,7 @@ public final class VhostUserBenchmark {
         for (int round = 0; round < options.rounds(); round++) {
             for (int i = 0; i < titles.size(); i++) {
                 String title = titles.get((i + round) % titles.size());
+                Thread.sleep(POLLING_MILLIS); // who was measured before sleeps now
                 samples.get(title)
                         .add(drivers.get(title).run(load.write, load.depth, options.duration()));
             }

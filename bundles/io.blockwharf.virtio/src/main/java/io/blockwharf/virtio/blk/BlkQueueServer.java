@@ -39,6 +39,9 @@ public final class BlkQueueServer implements AutoCloseable {
     /** From so many requests at a time on, reads are submitted together. */
     private static final int BATCH = 4;
 
+    /** Rounds after which to look again how much the driver keeps in flight. */
+    private static final int HALVES = 64;
+
     /** Requests that a queue has in any case, see {@link RequestBudget}. */
     static final int FEW = 8;
 
@@ -110,11 +113,17 @@ public final class BlkQueueServer implements AutoCloseable {
     private long served;
     private boolean armed;
 
-    /** Requests taken since the ring was last found empty, no more than it has room for. */
+    /** Requests taken by the last round since the ring was found empty. */
+    private int last;
+
+    /** By the last two of these rounds: about what the driver keeps in flight. */
     private int burst;
 
-    /** Requests that {@link #spin} takes at a time. */
+    /** Requests that {@link #spin} takes at a time, the ring's size or less. */
     private int turn;
+
+    /** Rounds until it takes all that is there again. */
+    private int halves;
 
     /** Whether the reads of this round go to a queue that is good at it; as many as last time. */
     private boolean together;
@@ -155,9 +164,9 @@ public final class BlkQueueServer implements AutoCloseable {
 
     /**
      * As {@link #poll}, for a thread that looks without having been told that there is something.
-     * Then driver and device have a processor each, and a driver whose ring was found empty has
-     * nothing to do but to wait for what it has sent. So half as much as it had sent the time
-     * before is given back early: it makes the next requests ready while the other half is
+     * When it has found nothing, driver and device have a processor each, and the driver has
+     * nothing to do but to wait for what it has sent. So for some time half as much as it keeps in
+     * flight is given back at a time: it makes the next requests ready while the other half is
      * executed.
      *
      * @return whether there was anything
@@ -165,11 +174,13 @@ public final class BlkQueueServer implements AutoCloseable {
      */
     public boolean spin() throws VirtqueueException {
         boolean worked = poll(turn);
-        if (worked) {
-            turn = queue.size();
-        } else if (burst > 0) {
+        if (!worked && burst > 0) {
             turn = Math.max(BATCH, (burst + 1) / 2);
+            halves = HALVES;
             burst = 0;
+            last = 0;
+        } else if (worked && turn < queue.size() && --halves == 0) {
+            turn = queue.size();
         }
         return worked;
     }
@@ -192,7 +203,8 @@ public final class BlkQueueServer implements AutoCloseable {
         }
         if (taken > 0) {
             served += taken;
-            burst = Math.min(burst + taken, queue.size());
+            burst = last + taken;
+            last = taken;
             worked = true;
             together = taken >= BATCH && blocking.batchesReads();
         }

@@ -811,12 +811,61 @@ class BlkQueueServerTest {
         assertEquals(4, backSince(1), "half, but as many as are worth a turn");
         reads(3); // made ready in the meantime
         assertTrue(server.spin());
-        assertEquals(4, backSince(2), "all that is there: the driver does not wait any more");
+        assertEquals(4, backSince(2));
 
         assertFalse(server.spin());
         reads(5);
         assertTrue(server.poll());
         assertEquals(5, backSince(3), "who was kicked has slept");
+    }
+
+    @Test
+    void halvesAreOfWhatIsInFlightHoweverLongTheRingIsNotEmpty() throws Exception {
+        serve(true, 512, 0);
+        small(8);
+        assertTrue(server.spin());
+        assertFalse(server.spin());
+        int back = backSince(0);
+        for (int round = 1; round <= 20; round++) {
+            small(round == 1 ? 8 : back);
+            assertTrue(server.spin());
+            back = backSince(round);
+            assertEquals(4, back, "of eight, in round " + round);
+        }
+        assertTrue(server.spin());
+        assertEquals(4, backSince(21));
+        assertFalse(server.spin());
+
+        small(8);
+        assertTrue(server.spin());
+        assertEquals(4, backSince(22), "eight were in flight, not the eighty that were taken");
+    }
+
+    @Test
+    void afterSomeTimeWithoutAnEmptyRingAllThatIsThereIsTaken() throws Exception {
+        serve(true, 512, 0);
+        small(8);
+        assertTrue(server.spin());
+        assertFalse(server.spin());
+        assertEquals(8, backSince(0));
+        small(8);
+        int back = 4;
+        int rounds = 0;
+        while (back == 4) {
+            assertTrue(server.spin());
+            back = backSince(++rounds);
+            assertTrue(rounds < 100, "a driver on the same processor pays for each round");
+            small(back);
+        }
+        assertEquals(8, back);
+        assertTrue(rounds > 8);
+    }
+
+    /** Two descriptors each, so that eight fit; answered at once. */
+    private void small(int count) {
+        for (int i = 0; i < count; i++) {
+            request(i, 99, 0);
+        }
     }
 
     private void reads(int count) {
