@@ -11,7 +11,7 @@ import java.util.Objects;
  *
  * <p>The pieces are kept twice: as segments for drivers that touch the bytes, and as an array of
  * {@code struct iovec} (two 64-bit words, POSIX {@code <sys/uio.h>}) that a system call can take as
- * it stands. Filling it in allocates nothing.
+ * it stands. Filling it in allocates nothing once it has had as many pieces.
  *
  * <p>Owned by one thread at a time; while a request is under way it belongs to the device. The
  * memory of the pieces must stay alive for as long.

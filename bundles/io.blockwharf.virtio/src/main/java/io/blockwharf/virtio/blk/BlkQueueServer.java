@@ -39,6 +39,12 @@ public final class BlkQueueServer implements AutoCloseable {
     /** From so many requests at a time on, reads are submitted together. */
     private static final int BATCH = 4;
 
+    /**
+     * Looks in vain after which the thread has nothing else to do either: with other queues to
+     * serve it finds one of them empty now and then.
+     */
+    static final int IDLE = 8;
+
     /** Rounds after which to look again how much the driver keeps in flight. */
     private static final int HALVES = 64;
 
@@ -113,7 +119,7 @@ public final class BlkQueueServer implements AutoCloseable {
     private long served;
     private boolean armed;
 
-    /** Requests taken by the last round since the ring was found empty. */
+    /** Requests taken by the last round since the driver was waited for. */
     private int last;
 
     /** By the last two of these rounds: about what the driver keeps in flight. */
@@ -121,6 +127,9 @@ public final class BlkQueueServer implements AutoCloseable {
 
     /** Requests that {@link #spin} takes at a time, the ring's size or less. */
     private int turn;
+
+    /** Times that it has found nothing, one after the other. */
+    private int vain;
 
     /** Rounds until it takes all that is there again. */
     private int halves;
@@ -164,25 +173,29 @@ public final class BlkQueueServer implements AutoCloseable {
 
     /**
      * As {@link #poll}, for a thread that looks without having been told that there is something.
-     * When it has found nothing, driver and device have a processor each, and the driver has
-     * nothing to do but to wait for what it has sent. So for some time half as much as it keeps in
-     * flight is given back at a time: it makes the next requests ready while the other half is
-     * executed.
+     * When it has found nothing for some time, driver and device have a processor each, and the
+     * driver has nothing to do but to wait for what it has sent. So for some rounds half as much as
+     * it keeps in flight is given back at a time: it makes the next requests ready while the other
+     * half is executed.
      *
      * @return whether there was anything
      * @throws VirtqueueException if the driver broke the rules; the queue cannot go on
      */
     public boolean spin() throws VirtqueueException {
-        boolean worked = poll(turn);
-        if (!worked && burst > 0) {
-            turn = Math.max(BATCH, (burst + 1) / 2);
-            halves = HALVES;
-            burst = 0;
-            last = 0;
-        } else if (worked && turn < queue.size() && --halves == 0) {
+        if (!poll(turn)) {
+            if (++vain == IDLE && burst > 0) {
+                turn = Math.max(BATCH, (burst + 1) / 2);
+                halves = HALVES;
+                burst = 0;
+                last = 0;
+            }
+            return false;
+        }
+        vain = 0;
+        if (turn < queue.size() && --halves == 0) {
             turn = queue.size();
         }
-        return worked;
+        return true;
     }
 
     private boolean poll(int most) throws VirtqueueException {
