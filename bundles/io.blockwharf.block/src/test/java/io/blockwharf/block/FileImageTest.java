@@ -95,7 +95,7 @@ class FileImageTest {
     }
 
     @Test
-    void cachedBytesAreReadAtOnceOthersAreNot() throws IOException {
+    void cachedBytesAreReadAtOnceOthersAreNot() throws Exception {
         Path path = create(SIZE);
         MemorySegment data = pattern(8192, 2);
         MemorySegment back = zeroes(8192);
@@ -105,12 +105,27 @@ class FileImageTest {
             assertEquals(-1, data.mismatch(back));
             assertTrue(image.tryRead(4096, pieces(back, 1000)));
             image.flush();
-            image.file().dropCache(0, 0);
-            assertFalse(image.tryRead(4096, whole(back)));
+            assertFalse(readAfterDrop(image, 0, back));
             image.file().read(4096, back, 0, 4096);
-            image.file().dropCache(8192, 0); // what was read ahead of it
-            assertFalse(image.tryRead(4096, whole(back)), "only a part is cached");
+            // What was read ahead of it
+            assertFalse(readAfterDrop(image, 8192, back), "only a part is cached");
         }
+    }
+
+    /**
+     * Drops what is cached from there on, and tries a read. Dropping is advice: a page that the
+     * kernel is busy with stays, and is dropped again.
+     */
+    private static boolean readAfterDrop(FileImage image, long from, MemorySegment back)
+            throws Exception {
+        boolean there;
+        int tries = 0;
+        do {
+            Thread.sleep(tries);
+            image.file().dropCache(from, 0);
+            there = image.tryRead(4096, whole(back));
+        } while (there && ++tries < 200);
+        return there;
     }
 
     @ParameterizedTest(name = "{0} bytes at {1}, flags {2}: {3}")
